@@ -1,0 +1,54 @@
+# Everything a fresh clone needs: `make demo` and `make test` set themselves up.
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+
+.PHONY: setup demo test lint bench contracts lock clean
+
+setup: .venv/runtime.stamp node_modules/.stamp
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("rebalancer needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv .venv
+
+.venv/runtime.stamp: requirements.lock pyproject.toml | .venv/bin/python
+	@echo "setting up .venv (runtime) ..."
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.lock .venv/runtime.stamp
+	@echo "setting up .venv (development) ..."
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+node_modules/.stamp: package-lock.json
+	@echo "setting up node_modules (Anvil and the official contract artifacts) ..."
+	@npm ci --silent --no-progress
+	@touch $@
+
+demo: setup
+	@$(BIN)/rebalancer demo
+
+lint: setup .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest --ignore=tests/contracts
+	$(BIN)/pytest -p ape.pytest.plugin tests/contracts
+
+bench: setup .venv/dev.stamp
+	@$(BIN)/python -m scripts.bench
+
+contracts: setup .venv/dev.stamp
+	@$(BIN)/python -m scripts.compile_contracts
+
+lock:
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv node_modules .build .cache *.egg-info

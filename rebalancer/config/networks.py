@@ -1,0 +1,97 @@
+"""networks.yaml: chains, their AMMs, tokens and price feeds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from eth_utils.crypto import keccak
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from rebalancer.config.quantities import Duration, Share
+from rebalancer.evm.abi import checksum, create2_address, from_hex
+from rebalancer.model import Token
+
+
+def _checked(address: str) -> str:
+    """Refuse an address whose EIP-55 checksum is missing or wrong: one typo is another wallet."""
+    try:
+        right = checksum(address)
+    except ValueError:
+        raise ValueError(f"{address!r} is not an address (0x and 40 hex digits)") from None
+    if right != address:
+        raise ValueError(f"{address!r} has a wrong checksum; if you trust it, write {right}")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_checked)]
+Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+
+
+class Strict(BaseModel):
+    """A part of a configuration file: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Amm(Strict):
+    """A Uniswap-V2-style factory; ``fee`` in parts per million."""
+
+    factory: Address
+    init_code_hash: Hash
+    fee: Share
+
+    def pair_address(self, a: Token, b: Token) -> str:
+        """Address that the factory gives the pair of two tokens (CREATE2)."""
+        token0, token1 = sort_tokens(a, b)
+        salt = pair_salt(token0.address, token1.address)
+        return create2_address(self.factory, salt, from_hex(self.init_code_hash))
+
+
+class TokenSpec(Strict):
+    address: Address
+    decimals: Annotated[int, Field(ge=0, le=30)]
+    feed: str
+
+
+class Feed(Strict):
+    """A Chainlink proxy; ``max_age`` in seconds before the snapshot's block."""
+
+    address: Address
+    decimals: Annotated[int, Field(ge=0, le=30)]
+    max_age: Duration
+
+
+class Native(Strict):
+    """The chain's own currency, that gas is paid in."""
+
+    symbol: str
+    feed: str
+
+
+class Network(Strict):
+    """One chain. ``name`` is its key in networks.yaml."""
+
+    name: str
+    chain_id: Annotated[int, Field(gt=0)]
+    rpc_url_env: str
+    native: Native
+    multicall3: Address
+    amms: dict[str, Amm]
+    tokens: dict[str, TokenSpec]
+    feeds: dict[str, Feed]
+    intermediates: tuple[str, ...] = ()
+
+    def token(self, symbol: str) -> Token:
+        """The token called ``symbol``; raises KeyError when the network has none."""
+        spec = self.tokens[symbol]
+        return Token(spec.address, symbol, spec.decimals)
+
+
+def sort_tokens(a: Token, b: Token) -> tuple[Token, Token]:
+    """Order two tokens as a pair does: by address."""
+    return (a, b) if int(a.address, 16) < int(b.address, 16) else (b, a)
+
+
+def pair_salt(address0: str, address1: str) -> bytes:
+    """Salt of a pair: keccak of the two addresses, packed."""
+    return keccak(from_hex(address0) + from_hex(address1))

@@ -1,0 +1,67 @@
+"""Quantities as people write them in the files: ``3%``, ``30bp``, ``5m``, ``50 gwei``, ``$250``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from rebalancer.model import PPM, VALUE_DECIMALS, parse_units
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def parse_ratio(value: Any) -> int:
+    """Read ``40%``, ``0.3%`` or ``30bp`` as parts per million."""
+    match = (
+        re.fullmatch(r"\s*([0-9][0-9_.]*)\s*(%|bp)\s*", value) if isinstance(value, str) else None
+    )
+    if match is None:
+        raise ValueError(f"{value!r} is not a ratio; write it like 40% or 30bp")
+    digits = 4 if match[2] == "%" else 2  # 1 % = 10_000 ppm, 1 bp = 100 ppm
+    try:
+        return parse_units(match[1], digits)
+    except ValueError:
+        raise ValueError(f"{value!r} is finer than a part per million") from None
+
+
+def parse_share(value: Any) -> int:
+    """Read a ratio of at most 100 % as parts per million."""
+    ppm = parse_ratio(value)
+    if ppm > PPM:
+        raise ValueError(f"{value!r} is more than 100%")
+    return ppm
+
+
+def parse_duration(value: Any) -> int:
+    """Read ``30s``, ``5m``, ``1h``, ``7d`` or ``2w`` as seconds."""
+    match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration; write it like 30s, 5m, 1h or 7d")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def parse_gas_price(value: Any) -> int:
+    """Read ``50 gwei`` as wei."""
+    match = re.fullmatch(r"\s*([0-9][0-9_.]*)\s*gwei\s*", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a gas price; write it like '50 gwei'")
+    return parse_units(match[1], 9)
+
+
+def parse_value(value: Any) -> int:
+    """Read an amount of the numeraire, ``250`` or ``0.05``, as 1e-8 units of it."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"{value!r} is not an amount of the numeraire; write it like 250")
+    raw = parse_units(str(value), VALUE_DECIMALS)
+    if raw < 0:
+        raise ValueError(f"{value!r} is negative")
+    return raw
+
+
+Ratio = Annotated[int, BeforeValidator(parse_ratio)]
+Share = Annotated[int, BeforeValidator(parse_share)]
+Duration = Annotated[int, BeforeValidator(parse_duration)]
+GasPrice = Annotated[int, BeforeValidator(parse_gas_price)]
+Value = Annotated[int, BeforeValidator(parse_value)]

@@ -1,0 +1,84 @@
+"""Value objects and integer arithmetic; knows nothing of files, networks or clocks.
+
+Everything is frozen. On-chain quantities are integers in the token's smallest unit beside their
+token, values are integers in 1e-8 of the numeraire, ratios are in parts per million.
+"""
+
+from rebalancer.model.canonical import digest, to_json, to_plain
+from rebalancer.model.outcome import (
+    Bundle,
+    Fill,
+    GasComponent,
+    SignedTransaction,
+    Simulation,
+    TransactionOutcome,
+)
+from rebalancer.model.plan import (
+    Costs,
+    Decision,
+    ExpectedPosition,
+    Hold,
+    Plan,
+    Reason,
+    Rebalance,
+    SwapLeg,
+)
+from rebalancer.model.policy import Policy
+from rebalancer.model.price import Price
+from rebalancer.model.snapshot import BlockRef, LpEntry, LpHolding, PairState, Snapshot
+from rebalancer.model.token import Amount, Token
+from rebalancer.model.units import (
+    BPS,
+    E8,
+    PPM,
+    VALUE_DECIMALS,
+    format_units,
+    mul_div_down,
+    mul_div_nearest,
+    mul_div_up,
+    parse_units,
+)
+from rebalancer.model.valuation import Exposure, LpDetail, PositionValue, Target, Valuation
+
+__all__ = [
+    "BPS",
+    "E8",
+    "PPM",
+    "VALUE_DECIMALS",
+    "Amount",
+    "BlockRef",
+    "Bundle",
+    "Costs",
+    "Decision",
+    "ExpectedPosition",
+    "Exposure",
+    "Fill",
+    "GasComponent",
+    "Hold",
+    "LpDetail",
+    "LpEntry",
+    "LpHolding",
+    "PairState",
+    "Plan",
+    "Policy",
+    "PositionValue",
+    "Price",
+    "Reason",
+    "Rebalance",
+    "SignedTransaction",
+    "Simulation",
+    "Snapshot",
+    "SwapLeg",
+    "Target",
+    "Token",
+    "TransactionOutcome",
+    "Valuation",
+    "digest",
+    "format_units",
+    "mul_div_down",
+    "mul_div_nearest",
+    "mul_div_up",
+    "parse_units",
+    "to_json",
+    "to_plain",
+]

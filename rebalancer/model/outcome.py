@@ -1,0 +1,86 @@
+"""What a plan became: simulated, signed, mined, and what it really paid and received."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rebalancer.model.token import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What leg ``index`` of a plan really paid and received, read from the pair's Swap event."""
+
+    index: int
+    pair: str
+    token_in: Token
+    token_out: Token
+    amount_in: int
+    amount_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What the node says a bundle would do, at the block that it was simulated on."""
+
+    block_number: int
+    block_hash: str
+    gas_used: tuple[int, ...]
+    fills: tuple[Fill, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTransaction:
+    """A signed transaction of a bundle: ``raw`` is its wire form, enough to send it again.
+
+    ``purpose`` is ``approve`` or ``execute``.
+    """
+
+    tx_hash: str
+    purpose: str
+    sender: str
+    to: str
+    nonce: int
+    gas_limit: int
+    max_fee_wei: int
+    max_priority_fee_wei: int
+    data: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The signed transactions of one plan, in nonce order; ``plan_id`` is the plan's digest."""
+
+    plan_id: str
+    chain_id: int
+    wallet: str
+    deadline_ts: int
+    transactions: tuple[SignedTransaction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GasComponent:
+    """A share of a transaction's gas; the components of one transaction add up to ``gas_used``."""
+
+    name: str
+    gas: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionOutcome:
+    """A mined transaction: ``status`` 1 succeeded, 0 reverted; gas by component."""
+
+    tx_hash: str
+    purpose: str
+    block_number: int
+    block_hash: str
+    status: int
+    gas_used: int
+    effective_gas_price_wei: int
+    components: tuple[GasComponent, ...]
+    fills: tuple[Fill, ...]
+
+    @property
+    def gas_cost_wei(self) -> int:
+        return self.gas_used * self.effective_gas_price_wei

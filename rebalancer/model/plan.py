@@ -1,0 +1,133 @@
+"""What the planner decides: hold, or a plan of swaps with its costs and its reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rebalancer.model.token import Amount, Token
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One finding with its numbers: ``code`` for machines, ``text`` for people.
+
+    ``measured`` and ``limit`` are integers in the unit that ends ``code`` (``..._ppm``, ``..._e8``,
+    ``..._s``, ``..._wei``); None where the finding is not a comparison.
+    """
+
+    code: str
+    text: str
+    measured: int | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwapLeg:
+    """Exact-in swap on one pair.
+
+    ``chained`` says that the leg before pays its output straight into this pair, so that
+    ``amount_in`` is that leg's ``amount_out`` and nothing is taken from the wallet. ``amount_out``
+    is exact if nothing else trades; the contract reverts below ``min_amount_out``.
+    """
+
+    pair: str
+    amm: str
+    token_in: Token
+    token_out: Token
+    fee_ppm: int
+    amount_in: int
+    amount_out: int
+    min_amount_out: int
+    chained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Expected cost in 1e-8 of the numeraire; ``total = fee + impact + off_oracle + gas``.
+
+    ``off_oracle_e8`` is what the pools' spot prices differ from the oracle's at these sizes:
+    positive is a loss, negative a gain. ``traded_e8`` is the value sold, intermediates not counted.
+    """
+
+    traded_e8: int
+    fee_e8: int
+    impact_e8: int
+    off_oracle_e8: int
+    gas_e8: int
+    total_e8: int
+    gas_units: int
+    gas_price_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedPosition:
+    """Where a position stands before, where it should be, and where the plan leaves it."""
+
+    name: str
+    before_ppm: int
+    target_ppm: int
+    after_ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Ordered legs with what they are expected to cost and to bring about.
+
+    ``parent`` is the digest of the valuation, ``policy`` that of the policy. ``max_fee_wei`` and
+    ``deadline_ts`` bound what may be signed for it; a plan more than ``max_age_blocks`` behind the
+    head is made again instead. ``net`` is the expected change of each token balance of the wallet.
+    ``nav_after_e8`` is the NAV at the same prices once the legs are done; gas is paid beside it.
+    ``benefit_e8`` is the drift penalty that the plan removes.
+    """
+
+    parent: str
+    policy: str
+    chain_id: int
+    block_number: int
+    block_hash: str
+    wallet: str
+    numeraire: str
+    legs: tuple[SwapLeg, ...]
+    net: tuple[Amount, ...]
+    positions: tuple[ExpectedPosition, ...]
+    nav_before_e8: int
+    nav_after_e8: int
+    costs: Costs
+    benefit_e8: int
+    slippage_ppm: int
+    max_fee_wei: int
+    deadline_ts: int
+    max_age_blocks: int
+
+    def sold(self) -> tuple[Amount, ...]:
+        """What the executor takes from the wallet, one amount per token, in order of first use."""
+        totals: dict[Token, int] = {}
+        for leg in self.legs:
+            if not leg.chained:
+                totals[leg.token_in] = totals.get(leg.token_in, 0) + leg.amount_in
+        return tuple(Amount(token, raw) for token, raw in totals.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Do nothing, and why. ``parent`` is the digest of the valuation."""
+
+    parent: str
+    block_number: int
+    block_hash: str
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalance:
+    """Trade by ``plan``; ``reasons`` fired the trigger, ``limits`` are those that cut the plan."""
+
+    parent: str
+    block_number: int
+    block_hash: str
+    reasons: tuple[Reason, ...]
+    limits: tuple[Reason, ...]
+    plan: Plan
+
+
+Decision = Hold | Rebalance
