@@ -1,0 +1,55 @@
+"""Compile contracts/ into the artifacts that the package ships: ``python -m scripts.compile_contracts``.
+
+contracts/*.vy goes to the bundler, contracts/devchain/*.vy to the devchain; mocks are for tests only.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import vyper
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUTS = {
+    ROOT / "contracts": ROOT / "rebalancer" / "bundler" / "artifacts",
+    ROOT / "contracts" / "devchain": ROOT / "rebalancer" / "devchain" / "artifacts",
+}
+EVM_VERSION = "cancun"
+
+
+def compile_contract(source: Path) -> dict[str, Any]:
+    """Artifact of one Vyper file: ABI, init code and runtime code, and what compiled them."""
+    settings = vyper.compiler.settings.Settings(evm_version=EVM_VERSION)
+    output = vyper.compile_code(
+        source.read_text(),
+        output_formats=["abi", "bytecode", "bytecode_runtime"],
+        settings=settings,
+    )
+    return {
+        "contract": source.stem,
+        "compiler": f"vyper {vyper.__version__.partition('+')[0]}",
+        "evm_version": EVM_VERSION,
+        "abi": output["abi"],
+        "bytecode": output["bytecode"],
+        "runtime": output["bytecode_runtime"],
+    }
+
+
+def render(artifact: dict[str, Any]) -> str:
+    """The artifact as the file holds it."""
+    return json.dumps(artifact, indent=1, sort_keys=True) + "\n"
+
+
+def main() -> None:
+    for folder, output in OUTPUTS.items():
+        for source in sorted(folder.glob("*.vy")):
+            target = output / f"{source.stem}.json"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(render(compile_contract(source)))
+            print(f"{source.relative_to(ROOT)} -> {target.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
