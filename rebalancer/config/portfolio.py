@@ -86,6 +86,15 @@ class Schedule(Strict):
     def _one_kind(self) -> Schedule:
         if (self.cron is None) == (self.every is None):
             raise ValueError("a schedule is either cron or every")
+        if self.every == 0:
+            raise ValueError("every must be at least a second")
+        if self.cron is not None:
+            from apscheduler.triggers.cron import CronTrigger
+
+            try:
+                CronTrigger.from_crontab(self.cron, timezone="UTC")
+            except ValueError as error:
+                raise ValueError(f"{self.cron!r} is not a cron line: {error}") from None
         return self
 
 
@@ -98,7 +107,7 @@ class Portfolio(Strict):
     numeraire: str = "USD"
     positions: Annotated[tuple[PositionSpec, ...], Field(min_length=1)]
     policy: PolicySpec = PolicySpec()
-    schedule: Schedule = Schedule(every=300)
+    schedule: Schedule = Schedule.model_validate({"every": "5m"})
     approvals: Literal["exact", "never"] = "exact"
 
     @model_validator(mode="after")
