@@ -121,3 +121,9 @@ class LedgerError(RebalancerError):
 
 class ReconciliationMismatch(LedgerError):
     """The ledger and the chain tell different stories."""
+
+
+class LeaseHeld(RebalancerError):
+    """Another process acts for this wallet right now."""
+
+    exit_code = 7

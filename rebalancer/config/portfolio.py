@@ -190,6 +190,8 @@ def _lp(network: Network, spec: PositionSpec) -> LpSpec:
     if amm not in network.amms:
         raise ValueError(f"{network.name} has no amm {amm!r}; it has {', '.join(network.amms)}")
     a, b = _token(network, left), _token(network, right)
+    if a == b:
+        raise ValueError(f"{label!r} needs two different tokens")
     token0, token1 = sort_tokens(a, b)
     pair = network.amms[amm].pair_address(a, b)
     return LpSpec(amm=amm, token0=token0, token1=token1, pair=pair, entry_block=spec.entry_block)

@@ -1,0 +1,86 @@
+"""The command ``rebalancer``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from rebalancer import __version__
+from rebalancer.cli import (
+    audit,
+    demo,
+    deploy,
+    doctor,
+    fork,
+    init,
+    keeper,
+    plan,
+    rebalance,
+    status,
+)
+from rebalancer.cli.output import show_error
+from rebalancer.errors import RebalancerError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Keeps an on-chain portfolio at its target weights. Nothing is sent without --execute.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks; may stand anywhere."),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True),
+) -> None:
+    pass
+
+
+app.command("init")(init.init)
+app.command("doctor")(doctor.doctor)
+app.command("fork")(fork.fork)
+app.command("status")(status.status)
+app.command("plan")(plan.plan)
+app.command("rebalance")(rebalance.rebalance)
+app.command("keeper")(keeper.keeper)
+app.add_typer(audit.app, name="audit")
+app.command("deploy")(deploy.deploy)
+app.command("demo")(demo.demo)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with the code of docs/errors: 0, 2 to 6, or 130 for Ctrl-C."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args
+    as_json = "--json" in args
+    args = [arg for arg in args if arg != "--debug"]
+    try:
+        app(args)
+    except RebalancerError as error:
+        if debug:
+            raise
+        show_error(error, as_json)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if debug:
+            raise
+        unexpected = RebalancerError(
+            f"this should not have happened: {type(error).__name__}",
+            hint="run the same command with --debug, and report what it prints",
+        )
+        show_error(unexpected, as_json)
+        sys.exit(unexpected.exit_code)

@@ -1,0 +1,33 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PortfolioOption = Annotated[
+    Path, typer.Option("--portfolio", "-p", help="The portfolio file.", metavar="FILE")
+]
+NetworksOption = Annotated[
+    Path | None,
+    typer.Option("--networks", help="networks.yaml, if not beside the portfolio.", metavar="FILE"),
+]
+RpcUrlOption = Annotated[
+    str | None,
+    typer.Option("--rpc-url", help="RPC endpoint, instead of the one in .env.", metavar="URL"),
+]
+LedgerOption = Annotated[
+    str | None,
+    typer.Option("--ledger", help="Ledger file or database URL.", metavar="PATH"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+ExecuteOption = Annotated[
+    bool, typer.Option("--execute", help="Sign and send. Without it nothing leaves this machine.")
+]
+BlockOption = Annotated[
+    int | None, typer.Option("--at", help="Read at this block instead of the head.", min=0)
+]
+
+PORTFOLIO = Path("portfolio.yaml")

@@ -1,0 +1,57 @@
+"""What goes to the screen: tables for people on stdout, JSON for programs, errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rebalancer.errors import RebalancerError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that is wide enough for the tables when it is not a terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else 110
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False)
+
+
+def show(*parts: RenderableType) -> None:
+    """Print tables and text."""
+    out = console()
+    for part in parts:
+        out.print(part)
+
+
+def show_json(value: Any) -> None:
+    """Print canonical JSON: the same value gives the same bytes."""
+    from rebalancer.model import to_json
+
+    sys.stdout.write(to_json(value) + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Progress, on stderr, so that it never mixes with what was asked for."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def show_error(error: RebalancerError, as_json: bool) -> None:
+    """One line that says what is wrong, and one with the way out."""
+    if as_json:
+        body = {
+            "type": type(error).__name__,
+            "message": str(error),
+            "hint": error.hint,
+            "exit_code": error.exit_code,
+        }
+        sys.stdout.write(json.dumps({"error": body}, sort_keys=True) + "\n")
+    sys.stderr.write(f"error: {error}\n")
+    if error.hint:
+        sys.stderr.write(f"  way out: {error.hint}\n")

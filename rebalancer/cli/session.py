@@ -1,0 +1,105 @@
+"""What a verb works with: the portfolio, the environment, the node, the ledger, the signer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rebalancer.config.environment import LEDGER, PRIVATE_KEY, Environment
+from rebalancer.config.load import load_portfolio
+from rebalancer.config.portfolio import ResolvedPortfolio
+from rebalancer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rebalancer.bundler.signer import Signer
+    from rebalancer.evm.rpc import HttpRpc
+    from rebalancer.ledger.store import Ledger
+
+
+@dataclass(frozen=True)
+class Session:
+    """One portfolio file with everything around it; parts are made when they are first used."""
+
+    portfolio_path: Path
+    resolved: ResolvedPortfolio
+    environment: Environment
+    rpc_url: str | None
+    ledger_name: str | None
+
+    @classmethod
+    def open(
+        cls,
+        portfolio: Path,
+        networks: Path | None = None,
+        rpc_url: str | None = None,
+        ledger: str | None = None,
+    ) -> Session:
+        resolved = load_portfolio(portfolio, networks)
+        return cls(portfolio, resolved, Environment.load(portfolio.parent), rpc_url, ledger)
+
+    @cached_property
+    def rpc(self) -> HttpRpc:
+        """The node, once it has shown that it serves the portfolio's chain."""
+        from rebalancer.evm.rpc import HttpRpc
+        from rebalancer.readers.chain import check_chain_id
+
+        network = self.resolved.network
+        rpc = HttpRpc(self.rpc_url or self.environment.rpc_url(network.rpc_url_env))
+        check_chain_id(rpc, network)
+        return rpc
+
+    @cached_property
+    def anvil_instance(self) -> str | None:
+        """Identity of the local Anvil we talk to, None on anything else.
+
+        A fork shares its chain id with the real chain, so what happens there must never be mixed
+        into the real ledger, from where a later run would pick up its transactions.
+        """
+        from rebalancer.evm.rpc import RpcError
+
+        try:
+            metadata: Any = self.rpc.call("anvil_metadata")
+        except RpcError:
+            return None
+        return str(metadata["instanceId"]) if isinstance(metadata, dict) else None
+
+    def ledger(self) -> Ledger:
+        """The ledger of this portfolio: beside its file, and one of its own per Anvil instance."""
+        from rebalancer.ledger.store import Ledger
+
+        return Ledger.open(self.ledger_place(), clock=lambda: int(time.time()))
+
+    def ledger_place(self) -> str:
+        """Where the ledger is: --ledger, REBALANCER_LEDGER, or beside the portfolio file."""
+        named = self.ledger_name or self.environment.get(LEDGER)
+        if named is not None:
+            return named
+        suffix = f".anvil-{self.anvil_instance[2:10]}" if self.anvil_instance else ""
+        return str(self.portfolio_path.parent / f"{self.resolved.portfolio.name}{suffix}.sqlite")
+
+    def signer(self) -> Signer:
+        """What signs for the wallet: keystore, private key, or the public key of a dev account.
+
+        A dev account's key is public knowledge, so it is used on a local Anvil alone.
+        """
+        from rebalancer.bundler.signer import LocalSigner
+
+        keystore = self.environment.keystore()
+        if keystore is not None:
+            return LocalSigner.from_keystore(*keystore)
+        key = self.environment.get(PRIVATE_KEY)
+        if key is not None:
+            return LocalSigner.from_key(key)
+        if self.anvil_instance is not None:
+            from rebalancer.devchain.accounts import dev_key
+
+            key = dev_key(self.resolved.portfolio.wallet)
+            if key is not None:
+                return LocalSigner.from_key(key)
+        raise ConfigError(
+            "there is no key to sign with",
+            hint="set REBALANCER_KEYSTORE or REBALANCER_PRIVATE_KEY in .env (see .env.example)",
+        )

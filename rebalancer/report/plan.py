@@ -1,0 +1,115 @@
+"""The decision and its reasons: what would be traded, what it costs, where it leads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rebalancer.model import (
+    PPM,
+    Decision,
+    Plan,
+    Reason,
+    Rebalance,
+    Simulation,
+    digest,
+    mul_div_nearest,
+    to_plain,
+)
+from rebalancer.report.layout import new_table
+from rebalancer.report.numbers import gwei, money, percent, points, quantity, short
+
+_LEFT = frozenset({"#", "pay", "through", "receive", "position", "", "cost"})
+
+
+def decision_document(decision: Decision) -> dict[str, Any]:
+    """The decision as plain data; ``decision`` is ``hold`` or ``rebalance``."""
+    document: dict[str, Any] = to_plain(decision)
+    if isinstance(decision, Rebalance):
+        return {"decision": "rebalance", "plan_id": digest(decision.plan), **document}
+    return {"decision": "hold", **document}
+
+
+def decision_view(decision: Decision, numeraire: str) -> RenderableType:
+    """Headline, reasons, and for a plan its legs, its costs and where it leads."""
+    if not isinstance(decision, Rebalance):
+        head = Text.assemble(("HOLD", "bold yellow"), f"   block {decision.block_number}")
+        return Group(head, _reasons(decision.reasons))
+    plan = decision.plan
+    head = Text.assemble(
+        ("REBALANCE", "bold green"),
+        f"   block {decision.block_number}   plan {short(digest(plan), 12)}",
+    )
+    parts: list[RenderableType] = [head, _reasons(decision.reasons)]
+    parts += [_legs(plan), _positions(plan), _costs(plan, numeraire)]
+    if decision.limits:
+        parts += [Text("Limits that bind", style="bold"), _reasons(decision.limits)]
+    return Group(*parts)
+
+
+def simulation_view(simulation: Simulation) -> RenderableType:
+    """One line: the node was asked, and says that it would happen as planned."""
+    gas = sum(simulation.gas_used)
+    return Text.assemble(
+        ("simulated", "bold green"),
+        f" on block {simulation.block_number}: every leg as planned, {gas:,} gas"
+        f" in {len(simulation.gas_used)} transaction(s)",
+    )
+
+
+def _reasons(reasons: tuple[Reason, ...]) -> Text:
+    return Text("\n".join(f"  - {reason.text}" for reason in reasons))
+
+
+def _legs(plan: Plan) -> Table:
+    names = ("#", "pay", "amount in", "through", "receive", "expected out", "minimum out")
+    table = new_table("Legs, in one atomic transaction", *names, left=_LEFT)
+    for number, leg in enumerate(plan.legs, 1):
+        table.add_row(
+            f"{number}",
+            leg.token_in.symbol,
+            "↳ all of it" if leg.chained else quantity(leg.amount_in, leg.token_in),
+            f"{leg.amm} {percent(leg.fee_ppm)}",
+            leg.token_out.symbol,
+            quantity(leg.amount_out, leg.token_out),
+            quantity(leg.min_amount_out, leg.token_out),
+        )
+    return table
+
+
+def _positions(plan: Plan) -> Table:
+    names = ("position", "before", "target", "after", "drift before", "drift after")
+    table = new_table("Where it leads", *names, left=_LEFT)
+    for position in plan.positions:
+        table.add_row(
+            position.name,
+            percent(position.before_ppm),
+            percent(position.target_ppm),
+            percent(position.after_ppm),
+            points(position.before_ppm - position.target_ppm),
+            points(position.after_ppm - position.target_ppm),
+        )
+    return table
+
+
+def _costs(plan: Plan, numeraire: str) -> Table:
+    costs = plan.costs
+    table = new_table("Costs and benefit", "", numeraire, "of traded", left=_LEFT)
+    gas = f"gas, {costs.gas_units:,} at {gwei(costs.gas_price_wei)}"
+    rows = {
+        "pool fees": costs.fee_e8,
+        "price impact": costs.impact_e8,
+        "pools off the oracle": costs.off_oracle_e8,
+        gas: costs.gas_e8,
+        "total cost": costs.total_e8,
+        "drift penalty removed": plan.benefit_e8,
+    }
+    for label, value in rows.items():
+        share = percent(mul_div_nearest(value, PPM, costs.traded_e8)) if costs.traded_e8 else ""
+        style = "bold" if label == "total cost" else ""
+        table.add_row(label, money(value, numeraire), share, style=style)
+    table.add_row("traded value", money(costs.traded_e8, numeraire), "")
+    return table
