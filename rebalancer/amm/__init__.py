@@ -6,6 +6,17 @@ arbitrage that keeps a pool near the oracle, and the valuation of a snapshot. Pu
 """
 
 from rebalancer.amm.arbitrage import amount_to_fee_band
+from rebalancer.amm.fair import fair_value_e8, spot_value_e8
+from rebalancer.amm.impermanent_loss import LpResult, against_entry
+from rebalancer.amm.liquidity import (
+    MINIMUM_LIQUIDITY,
+    apply_burn,
+    apply_mint,
+    effective_total_supply,
+    mint_shares,
+    protocol_fee_shares,
+    redeemable,
+)
 from rebalancer.amm.swap import (
     UINT112_MAX,
     amount_out_at_spot,
@@ -17,16 +28,30 @@ from rebalancer.amm.swap import (
     price_impact_ppm,
     spot_price,
 )
+from rebalancer.amm.valuation import shares_ppm, value
 
 __all__ = [
+    "MINIMUM_LIQUIDITY",
     "UINT112_MAX",
+    "LpResult",
+    "against_entry",
     "amount_out_at_spot",
     "amount_to_fee_band",
+    "apply_burn",
+    "apply_mint",
     "apply_swap",
+    "effective_total_supply",
+    "fair_value_e8",
     "get_amount_in",
     "get_amount_out",
     "invariant_holds",
     "max_amount_out",
+    "mint_shares",
     "price_impact_ppm",
+    "protocol_fee_shares",
+    "redeemable",
+    "shares_ppm",
     "spot_price",
+    "spot_value_e8",
+    "value",
 ]

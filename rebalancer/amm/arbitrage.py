@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import isqrt
 
+from rebalancer.amm.checks import check_prices
 from rebalancer.amm.swap import UINT112_MAX, get_amount_out
-from rebalancer.errors import ReadError
-from rebalancer.model import PPM, Amount, PairState, Price, Token
+from rebalancer.model import PPM, Amount, PairState, Price
 
 
 def amount_to_fee_band(pair: PairState, price0: Price, price1: Price) -> Amount:
@@ -23,8 +23,7 @@ def amount_to_fee_band(pair: PairState, price0: Price, price1: Price) -> Amount:
     uint112 reserve can take. The output's own floor may cost a trade of a few units its profit.
     Raises ReadError for a price that is not positive or is of another token.
     """
-    _check_price(price0, pair.token0)
-    _check_price(price1, pair.token1)
+    check_prices(pair, price0, price1)
     raw = _sellable(
         pair.reserve0,
         pair.reserve1,
@@ -60,13 +59,3 @@ def _sellable(
     if amount_in <= 0 or get_amount_out(amount_in, reserve_in, reserve_out, fee_ppm) == 0:
         return 0
     return amount_in
-
-
-def _check_price(price: Price, token: Token) -> None:
-    if price.token != token:
-        raise ReadError(f"a price of {price.token.symbol} was given for {token.symbol}")
-    if price.numerator <= 0 or price.denominator <= 0:
-        raise ReadError(
-            f"the price of {token.symbol} from {price.source} is not positive",
-            hint="check the feed",
-        )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+from rebalancer.amm.checks import check_amounts, check_pool, check_token
 from rebalancer.errors import Infeasible
 from rebalancer.model import PPM, PairState, Token, mul_div_down, mul_div_up
 
@@ -28,8 +29,8 @@ def get_amount_out(amount_in: int, reserve_in: int, reserve_out: int, fee_ppm: i
     here. Whether the pair can hold the input is ``apply_swap``'s to say. Raises Infeasible for an
     empty pool.
     """
-    _check_pool(reserve_in, reserve_out, fee_ppm)
-    _check_amounts(amount_in)
+    check_pool(reserve_in, reserve_out, fee_ppm)
+    check_amounts(amount_in)
     in_after_fee = amount_in * (PPM - fee_ppm)
     return mul_div_down(in_after_fee, reserve_out, reserve_in * PPM + in_after_fee)
 
@@ -41,8 +42,8 @@ def get_amount_in(amount_out: int, reserve_in: int, reserve_out: int, fee_ppm: i
     one unit too many wherever the division has no remainder. Raises Infeasible when the pool does
     not hold more than ``amount_out``, or takes everything as its fee.
     """
-    _check_pool(reserve_in, reserve_out, fee_ppm)
-    _check_amounts(amount_out)
+    check_pool(reserve_in, reserve_out, fee_ppm)
+    check_amounts(amount_out)
     if amount_out == 0:
         return 0
     if amount_out >= reserve_out:
@@ -63,8 +64,8 @@ def max_amount_out(
     Such two-sided payments come from tokens left lying in the pair. ``also_paid`` bears the fee
     too. Never the whole reserve (INSUFFICIENT_LIQUIDITY), and ``get_amount_out`` when it is 0.
     """
-    _check_pool(reserve_in, reserve_out, fee_ppm)
-    _check_amounts(amount_in, also_paid)
+    check_pool(reserve_in, reserve_out, fee_ppm)
+    check_amounts(amount_in, also_paid)
     in_side = reserve_in * PPM + amount_in * (PPM - fee_ppm)
     out_side = mul_div_up(reserve_in * PPM, reserve_out * PPM, in_side)
     balance_out = mul_div_up(out_side + also_paid * fee_ppm, 1, PPM)
@@ -82,8 +83,8 @@ def invariant_holds(
     amount1_out: int = 0,
 ) -> bool:
     """Whether the pair's K-check passes: the line at the top of this module, in integers."""
-    _check_pool(reserve0, reserve1, fee_ppm)
-    _check_amounts(amount0_in, amount1_in, amount0_out, amount1_out)
+    check_pool(reserve0, reserve1, fee_ppm)
+    check_amounts(amount0_in, amount1_in, amount0_out, amount1_out)
     balance0 = reserve0 + amount0_in - amount0_out
     balance1 = reserve1 + amount1_in - amount1_out
     adjusted0 = balance0 * PPM - amount0_in * fee_ppm
@@ -121,7 +122,7 @@ def spot_price(pair: PairState, token: Token) -> Fraction:
     """Smallest units of the other token for one smallest unit of ``token``, without fee; exact."""
     check_token(pair, token)
     reserve, reserve_other = pair.reserves(token)
-    _check_pool(reserve, reserve_other, pair.fee_ppm)
+    check_pool(reserve, reserve_other, pair.fee_ppm)
     return Fraction(reserve_other, reserve)
 
 
@@ -131,8 +132,8 @@ def amount_out_at_spot(amount_in: int, reserve_in: int, reserve_out: int, fee_pp
     Without ``fee_ppm`` what it is worth at the pool's spot price. The difference between the two is
     the fee, and the difference to ``get_amount_out`` the price impact, in units of the output.
     """
-    _check_pool(reserve_in, reserve_out, fee_ppm)
-    _check_amounts(amount_in)
+    check_pool(reserve_in, reserve_out, fee_ppm)
+    check_amounts(amount_in)
     return mul_div_down(amount_in * (PPM - fee_ppm), reserve_out, reserve_in * PPM)
 
 
@@ -142,26 +143,7 @@ def price_impact_ppm(amount_in: int, reserve_in: int, reserve_out: int, fee_ppm:
     With ``a`` the input after the fee it is ``a / (reserve_in + a)``; what a trade gets of its
     value at spot is ``(1 - fee) * (1 - impact)``, but for the floor of the output.
     """
-    _check_pool(reserve_in, reserve_out, fee_ppm)
-    _check_amounts(amount_in)
+    check_pool(reserve_in, reserve_out, fee_ppm)
+    check_amounts(amount_in)
     in_after_fee = amount_in * (PPM - fee_ppm)
     return mul_div_up(in_after_fee, PPM, reserve_in * PPM + in_after_fee)
-
-
-def check_token(pair: PairState, token: Token) -> None:
-    """Raise ValueError when ``token`` is not one of the pair's two."""
-    if not pair.has(token):
-        raise ValueError(f"{token.symbol} ({token.address}) is not in {pair.name}")
-
-
-def _check_pool(reserve_in: int, reserve_out: int, fee_ppm: int) -> None:
-    if reserve_in <= 0 or reserve_out <= 0:
-        raise Infeasible("the pool is empty", hint="use a pool that holds both tokens")
-    if not 0 <= fee_ppm <= PPM:
-        raise ValueError(f"a fee of {fee_ppm} ppm is not between 0 and {PPM}")
-
-
-def _check_amounts(*amounts: int) -> None:
-    for amount in amounts:
-        if amount < 0:
-            raise ValueError(f"an amount cannot be negative: {amount}")
