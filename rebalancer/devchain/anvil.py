@@ -1,0 +1,253 @@
+"""One Anvil process: found, started, awaited, stopped, and never left behind.
+
+Anvil runs under a small shell. A second process of that shell reads from a pipe whose only writing
+end is held by us: when we stop it, or die in whatever way (kill -9 included), the pipe ends and
+Anvil is killed. No signal handler, no pid file, no thread.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from rebalancer.config.load import PROJECT_ROOT
+from rebalancer.errors import ConfigError
+from rebalancer.evm.rpc import HttpRpc
+
+ENV_ANVIL = "REBALANCER_ANVIL"
+#: Anvil mines an empty block for every transaction; a real chain's blocks are this far apart, and
+#: blocks of one timestamp would make swaps look 10,400 gas cheaper than they are.
+BLOCK_INTERVAL_S = 12
+
+# $@ is Anvil's command line; descriptor 3 is the reading end of our pipe. The main shell waits for
+# Anvil and so keeps its pid from being given to another process while the watcher may kill it.
+_WATCHDOG = """
+exec 3<&0
+"$@" 3<&- </dev/null &
+anvil=$!
+( read -r _ <&3; kill -9 "$anvil" ) 2>/dev/null &
+watcher=$!
+exec 3<&-
+wait "$anvil"
+status=$?
+kill "$watcher" 2>/dev/null
+exit "$status"
+"""
+_LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
+_HINT_INSTALL = (
+    f"run `make setup` in the project, or set {ENV_ANVIL} to the path of an Anvil "
+    "(it is part of Foundry)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnvilOptions:
+    """What differs between one Anvil and another; the rest is fixed in ``command``.
+
+    ``chain_id`` None takes that of ``fork_url``. ``block_number`` and ``timestamp`` are of the
+    genesis block, as is ``base_fee_wei``. ``balance_eth`` is what each of the ten well-known
+    accounts owns, on a fork too. ``fifo`` mines transactions in the order in which they came.
+    ``port`` 0 lets the system choose a free one.
+    """
+
+    fork_url: str | None = None
+    chain_id: int | None = None
+    block_number: int | None = None
+    timestamp: int | None = None
+    base_fee_wei: int | None = None
+    gas_limit: int | None = None
+    balance_eth: int = 10_000
+    port: int = 0
+    fifo: bool = False
+
+    def command(self, binary: Path) -> list[str]:
+        """Command line of Anvil."""
+        command = [str(binary), "--host", "127.0.0.1", "--color", "never"]
+        # A fork guesses its hardfork from chain id and time; EIP-7702 needs prague.
+        command += ["--hardfork", "prague", "--enable-tx-gas-limit"]
+        if self.fork_url is not None:
+            # The disk cache goes stale between two runs of a chain that has the same numbers.
+            command += ["--fork-url", self.fork_url, "--no-storage-caching"]
+        for flag, value in (
+            ("--chain-id", self.chain_id),
+            ("--number", self.block_number),
+            ("--timestamp", self.timestamp),
+            ("--block-base-fee-per-gas", self.base_fee_wei),
+            ("--gas-limit", self.gas_limit),
+            ("--balance", self.balance_eth),
+            ("--port", self.port),
+        ):
+            if value is not None:
+                command += [flag, str(value)]
+        if self.fifo:
+            command += ["--order", "fifo"]
+        return command
+
+
+class Anvil:
+    """A running Anvil; a context manager that stops it. ``rpc`` talks to it."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], port: int, log_file: Path, secret_url: str | None
+    ) -> None:
+        self._process = process
+        self._secret_url = secret_url
+        self.url = f"http://127.0.0.1:{port}"
+        self.log_file = log_file
+        self.rpc = HttpRpc(self.url, timeout_s=60.0)
+
+    def __repr__(self) -> str:
+        return f"Anvil({self.url})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Stop Anvil and wait until it is gone; safe to call again. The log file stays."""
+        _end(self._process)
+        _redact(self.log_file, self._secret_url)
+
+
+def find_anvil() -> Path:
+    """Anvil's binary: REBALANCER_ANVIL, else the project's node_modules, else the PATH.
+
+    Of the npm package the native binary is taken: its wrapper costs a start of Node.js.
+    Raises ConfigError when there is none.
+    """
+    named = os.environ.get(ENV_ANVIL)
+    if named:
+        if os.access(named, os.X_OK) and Path(named).is_file():
+            return Path(named)
+        raise ConfigError(
+            f"{ENV_ANVIL}={named} is not an executable file",
+            hint="correct the variable, or unset it to use the Anvil of `make setup`",
+        )
+    local = PROJECT_ROOT / "node_modules" / "@foundry-rs" / _platform_package() / "bin" / "anvil"
+    if os.access(local, os.X_OK):
+        return local
+    on_path = shutil.which("anvil")
+    if on_path is not None:
+        return Path(on_path)
+    raise ConfigError("Anvil is not installed", hint=_HINT_INSTALL)
+
+
+def start_anvil(
+    options: AnvilOptions, *, log_dir: Path | None = None, timeout_s: float = 60.0
+) -> Anvil:
+    """Start Anvil and wait until it answers.
+
+    The log goes to a new file that only we may read, in ``log_dir`` or the system's folder for
+    temporary files, and stays there. Raises ConfigError with the reason when Anvil does not start.
+    """
+    binary = find_anvil()
+    if log_dir is not None:
+        log_dir.mkdir(parents=True, exist_ok=True)
+    log_fd, log_name = tempfile.mkstemp(prefix="anvil-", suffix=".log", dir=log_dir)
+    log_file = Path(log_name)
+    secret_url = options.fork_url if _may_be_secret(options.fork_url) else None
+    os.close(log_fd)
+    with log_file.open("ab") as log:  # append mode, so that _redact may shorten the file
+        process = subprocess.Popen(  # noqa: S603
+            ["/bin/sh", "-c", _WATCHDOG, "anvil-watchdog", *options.command(binary)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal is ours to handle
+        )
+    try:
+        port = _await_port(process, log_file, time.monotonic() + timeout_s, secret_url)
+    except BaseException:
+        _end(process)
+        _redact(log_file, secret_url)
+        raise
+    _redact(log_file, secret_url)
+    return Anvil(process, port, log_file, secret_url)
+
+
+def _platform_package() -> str:
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(
+        platform.machine().lower(), platform.machine().lower()
+    )
+    return f"anvil-{sys.platform}-{machine}"
+
+
+def _await_port(
+    process: subprocess.Popen[bytes], log_file: Path, give_up_at: float, secret_url: str | None
+) -> int:
+    """Port that Anvil says it listens on."""
+    while True:
+        ended = process.poll() is not None
+        text = log_file.read_text(errors="replace")
+        if match := _LISTENING.search(text):
+            return int(match[1])
+        if ended or time.monotonic() > give_up_at:
+            what = "stopped at once" if ended else "did not answer in time"
+            raise ConfigError(
+                f"Anvil {what}: {_last_words(text, secret_url)}", hint=f"its log is {log_file}"
+            )
+        time.sleep(0.002)
+
+
+def _last_words(text: str, secret_url: str | None) -> str:
+    lines = [line.strip() for line in _without(text, secret_url).splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines or ["it wrote no log"])[-1][:300]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the pipe, which kills Anvil; and the whole session should the shell not obey."""
+    if process.stdin is not None:
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _may_be_secret(url: str | None) -> bool:
+    """Whether a URL may hold an API key: any but one on this machine."""
+    return url is not None and urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
+
+
+def _redact(log_file: Path, secret_url: str | None) -> None:
+    """Take the URL, which may hold a key, out of what Anvil has written so far."""
+    if secret_url is None:
+        return
+    text = log_file.read_text(errors="replace")
+    if (redacted := _without(text, secret_url)) != text:
+        log_file.write_text(redacted)
+
+
+def _without(text: str, secret_url: str | None) -> str:
+    if secret_url is None:
+        return text
+    parts = urlsplit(secret_url)
+    return text.replace(secret_url, f"{parts.scheme}://{parts.hostname}/...")
