@@ -1,6 +1,7 @@
-"""Compile contracts/ into the artifacts that the package ships: ``python -m scripts.compile_contracts``.
+"""Compile contracts/ into the artifacts that the package ships.
 
-contracts/*.vy goes to the bundler, contracts/devchain/*.vy to the devchain; mocks are for tests only.
+``python -m scripts.compile_contracts``: contracts/*.vy goes to the bundler, contracts/devchain/*.vy
+to the devchain; mocks are for tests only and are not shipped.
 """
 
 from __future__ import annotations
@@ -9,23 +10,38 @@ import json
 from pathlib import Path
 from typing import Any
 
-import vyper
+import vyper  # type: ignore[import-untyped]
+from vyper.compiler.input_bundle import (  # type: ignore[import-untyped]
+    FileInput,
+    FilesystemInputBundle,
+)
+from vyper.compiler.settings import Settings  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[1]
+CONTRACTS = ROOT / "contracts"
 OUTPUTS = {
-    ROOT / "contracts": ROOT / "rebalancer" / "bundler" / "artifacts",
-    ROOT / "contracts" / "devchain": ROOT / "rebalancer" / "devchain" / "artifacts",
+    CONTRACTS: ROOT / "rebalancer" / "bundler" / "artifacts",
+    CONTRACTS / "devchain": ROOT / "rebalancer" / "devchain" / "artifacts",
 }
 EVM_VERSION = "cancun"
 
 
 def compile_contract(source: Path) -> dict[str, Any]:
-    """Artifact of one Vyper file: ABI, init code and runtime code, and what compiled them."""
-    settings = vyper.compiler.settings.Settings(evm_version=EVM_VERSION)
-    output = vyper.compile_code(
-        source.read_text(),
+    """Artifact of one Vyper file: ABI, init code and runtime code, and what compiled them.
+
+    The init code carries no hash of the sources, so that it, and with it the CREATE2 address,
+    depends on what the contract does and not on its comments.
+    """
+    bundle = FilesystemInputBundle([CONTRACTS])
+    file = bundle.load_file(source)
+    if not isinstance(file, FileInput):
+        raise TypeError(f"{source.name} is not Vyper source")
+    output = vyper.compile_from_file_input(
+        file,
+        input_bundle=bundle,
+        settings=Settings(evm_version=EVM_VERSION),
         output_formats=["abi", "bytecode", "bytecode_runtime"],
-        settings=settings,
+        no_bytecode_metadata=True,
     )
     return {
         "contract": source.stem,
