@@ -1,0 +1,71 @@
+"""Where LP positions were entered: the point that impermanent loss is measured from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rebalancer.config.portfolio import LpSpec
+from rebalancer.errors import ReadError
+from rebalancer.evm.abi import to_hex
+from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.model import BlockRef, LpEntry
+from rebalancer.readers.multicall import Call, Result
+from rebalancer.readers.pairs import get_reserves, total_supply
+from rebalancer.readers.wire import as_data, refused
+
+
+def read_entries(rpc: Rpc, lps: Sequence[LpSpec], block: BlockRef) -> Mapping[str, LpEntry]:
+    """The pairs of ``lps`` at their ``entry_block``, by pair address; one request, if any.
+
+    Entries are ancestors of ``block``, so their number names them. They are asked without
+    Multicall3, which may be younger than the entry. Raises ReadError for a node that does not
+    keep state that old, and for a pair that was not there yet.
+    """
+    entered = [(lp, lp.entry_block) for lp in lps if lp.entry_block is not None]
+    if not entered:
+        return {}
+    for lp, number in entered:
+        if number > block.number:
+            raise ReadError(
+                f"entry_block {number} of {lp.name} is after block {block.number}, which is read",
+                hint="correct or remove entry_block in the portfolio, or read a later block",
+                block=block.number,
+            )
+    asked = [
+        (call, number)
+        for lp, number in entered
+        for call in (get_reserves(lp.pair), total_supply(lp.pair))
+    ]
+    try:
+        answers = rpc.batch([_eth_call(call, number) for call, number in asked])
+    except RpcError as error:
+        blocks = ", ".join(f"{lp.name} at block {number}" for lp, number in entered)
+        hint = "use an archive node, or remove entry_block from the portfolio (IL is then unknown)"
+        raise refused(error, f"the entry of {blocks}", hint=hint) from error
+    results = [
+        Result(call, True, as_data(answer, "eth_call"))
+        for (call, _), answer in zip(asked, answers, strict=True)
+    ]
+    return {
+        lp.pair: _entry(lp, number, results[2 * i], results[2 * i + 1])
+        for i, (lp, number) in enumerate(entered)
+    }
+
+
+def _eth_call(call: Call, number: int) -> tuple[str, tuple[dict[str, str], str]]:
+    return "eth_call", ({"to": call.target, "data": to_hex(call.data())}, hex(number))
+
+
+def _entry(lp: LpSpec, number: int, reserves: Result, supply: Result) -> LpEntry:
+    state, shares = reserves.values(), supply.values()
+    if state is None or shares is None:
+        why = (reserves if state is None else supply).failure
+    elif 0 in state[:2] or shares[0] == 0:
+        why = "the pair is empty"
+    else:
+        return LpEntry(number, int(state[0]), int(state[1]), int(shares[0]))
+    raise ReadError(
+        f"the entry of {lp.name} at block {number}: {why}",
+        hint="correct or remove entry_block in the portfolio",
+        block=number,
+    )

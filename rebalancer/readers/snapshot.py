@@ -1,0 +1,73 @@
+"""One portfolio at one block."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from rebalancer.config.portfolio import ResolvedPortfolio
+from rebalancer.evm.rpc import Rpc
+from rebalancer.model import LpHolding, Snapshot
+from rebalancer.readers.chain import read_block, read_fee_and_recheck
+from rebalancer.readers.entries import read_entries
+from rebalancer.readers.multicall import multicall
+from rebalancer.readers.pairs import candidates, pair_calls, read_pairs, read_shares
+from rebalancer.readers.prices import price_calls, quotes, read_prices
+from rebalancer.readers.tokens import (
+    balance_of,
+    native_balance,
+    needed_tokens,
+    read_balances,
+    read_uint,
+    token_calls,
+)
+
+
+def read_snapshot(
+    rpc: Rpc, resolved: ResolvedPortfolio, block: int | str | None = None
+) -> Snapshot:
+    """Read everything about a portfolio at one block: a number, a hash, or the head (None).
+
+    Three requests, four with LP entries; all state is read by the block's hash (EIP-1898). The
+    same chain state gives the same snapshot: balances, prices and holdings are ordered by address,
+    pairs by AMM and tokens; only ``priority_fee_wei`` is the node's own opinion. Raises ReadError
+    (StalePrice, ChainMismatch, RpcUnavailable) for whatever cannot be read or trusted; a snapshot
+    is whole or there is none. See docs/readers.md.
+    """
+    network, wallet = resolved.network, resolved.portfolio.wallet
+    tokens = needed_tokens(resolved)
+    pools = candidates(network, tokens)
+    wanted = quotes(network, tokens, resolved.portfolio.numeraire)
+    purse = native_balance(network.multicall3, wallet)
+    lps = sorted(resolved.lps, key=lambda lp: int(lp.pair, 16))
+
+    at = read_block(rpc, block, network)
+    calls = chain(
+        (purse,),
+        token_calls(tokens, wallet),
+        price_calls(wanted),
+        (balance_of(lp.pair, wallet) for lp in lps),
+        pair_calls(pools),
+    )
+    asked = tuple(dict.fromkeys(calls))
+    answers = dict(zip(asked, multicall(rpc, network.multicall3, asked, at.hash), strict=True))
+
+    what = f"the {network.native.symbol} balance of {wallet}"
+    native_wei = read_uint(answers, purse, what, at.number)
+    balances = read_balances(answers, tokens, wallet, at.number)
+    prices = read_prices(answers, wanted, at)
+    shares = {lp.pair: read_shares(answers, lp, wallet, at.number) for lp in lps}
+    pairs = read_pairs(answers, pools, lps, at.number)
+    entries = read_entries(rpc, lps, at)
+    priority_fee_wei = read_fee_and_recheck(rpc, at)
+    return Snapshot(
+        block=at,
+        wallet=wallet,
+        numeraire=resolved.portfolio.numeraire,
+        native=prices.native,
+        native_wei=native_wei,
+        balances=balances,
+        holdings=tuple(LpHolding(lp.pair, shares[lp.pair], entries.get(lp.pair)) for lp in lps),
+        pairs=pairs,
+        prices=prices.prices,
+        priority_fee_wei=priority_fee_wei,
+    )

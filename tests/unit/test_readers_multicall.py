@@ -1,0 +1,190 @@
+"""Multicall: one call's failure is its own, chunks are transparent, no code is never zero."""
+
+from __future__ import annotations
+
+import pytest
+from readers_fake_node import FakeNode, network, word
+
+from rebalancer.errors import ReadError, RpcUnavailable
+from rebalancer.evm.abi import to_hex
+from rebalancer.evm.rpc import RpcError
+from rebalancer.readers import multicall as module
+from rebalancer.readers.multicall import Call, Result, multicall
+
+TOKEN = "0x" + "11" * 20
+OTHER = "0x" + "22" * 20
+MULTICALL3 = network().multicall3
+
+
+def supply(target: str = TOKEN) -> Call:
+    return Call(target, "totalSupply()")
+
+
+def node() -> FakeNode:
+    fake = FakeNode({})
+    fake.put(TOKEN, "totalSupply()", (), word(7))
+    return fake
+
+
+def ask(fake: FakeNode, *calls: Call) -> list[Result]:
+    return multicall(fake, MULTICALL3, calls, fake.block_hash(fake.head))
+
+
+def test_multicall__reads_by_block_hash_in_one_call() -> None:
+    fake = node()
+    (result,) = ask(fake, supply())
+    assert result.values() == (7,)
+    ((method, _, at),) = fake.calls
+    assert (method, at) == ("eth_call", {"blockHash": fake.block_hash(100)})
+
+
+def test_multicall__nothing_asked__nothing_sent() -> None:
+    fake = node()
+    assert ask(fake) == []
+    assert fake.requests == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (None, "totalSupply() reverts"),
+        (b"", "totalSupply() returns nothing, as an address without code does"),
+        (b"\x01" * 31, "totalSupply() returns what does not decode"),
+    ],
+)
+def test_multicall__a_bad_call__spoils_only_itself(answer: bytes | None, failure: str) -> None:
+    fake = node()
+    fake.put(OTHER, "totalSupply()", (), answer)
+    before, bad, after = ask(fake, supply(), supply(OTHER), supply())
+    assert before.values() == after.values() == (7,)
+    assert bad.values() is None
+    assert bad.failure == failure
+
+
+def test_multicall__address_without_code__is_not_zero() -> None:
+    (result,) = ask(node(), supply(OTHER))
+    assert result.success
+    assert result.data == b""
+    assert result.values() is None
+
+
+def test_multicall__value_beyond_its_type__does_not_decode() -> None:
+    fake = node()
+    fake.put(TOKEN, "decimals()", (), word(256))
+    (result,) = ask(fake, Call(TOKEN, "decimals()", (), ("uint8",)))
+    assert result.values() is None
+
+
+@pytest.mark.parametrize(("count", "chunks"), [(1, 1), (500, 1), (501, 2), (1_500, 3)])
+def test_multicall__many_calls__cut_by_count_in_one_request(count: int, chunks: int) -> None:
+    fake = node()
+    calls = [
+        Call(TOKEN, "balanceOf(address)", (to_hex(i.to_bytes(20, "big")),)) for i in range(count)
+    ]
+    for i, call in enumerate(calls):
+        fake.put(TOKEN, call.signature, call.args, word(i))
+    results = ask(fake, *calls)
+    assert [result.values() for result in results] == [(i,) for i in range(count)]
+    assert [result.call for result in results] == calls
+    assert fake.requests == [["eth_call"] * chunks]
+
+
+def test_multicall__large_calldata__cut_by_size() -> None:
+    fake = node()
+    big = Call(TOKEN, "f(bytes)", (b"\x01" * 40_000,))
+    fake.put(TOKEN, big.signature, big.args, word(1))
+    assert [r.values() for r in ask(fake, *[big] * 7)] == [(1,)] * 7
+    assert fake.requests == [["eth_call"] * 3]
+    sizes = [len(call[1]["data"]) // 2 for call in fake.calls]
+    assert max(sizes) <= module.MAX_CALLDATA_BYTES + 100
+
+
+def test_multicall__one_call_beyond_the_limit__is_sent_alone() -> None:
+    fake = node()
+    big = Call(TOKEN, "f(bytes)", (b"\x01" * (module.MAX_CALLDATA_BYTES + 1),))
+    fake.put(TOKEN, big.signature, big.args, word(1))
+    assert [r.values() for r in ask(fake, supply(), big, supply())] == [(7,), (1,), (7,)]
+    assert fake.requests == [["eth_call"] * 3]
+
+
+def test_multicall__size_estimate__is_the_encoded_size() -> None:
+    fake = node()
+    calls = [
+        supply(),
+        Call(TOKEN, "balanceOf(address)", (OTHER,)),
+        Call(TOKEN, "f(bytes)", (b"x",)),
+    ]
+    for count in (1, 2, 3):
+        ask(fake, *calls[:count])
+        estimate = sum(32 * (5 + -(-len(call.data()) // 32)) for call in calls[:count])
+        # The rest is the selector, and offset and length of the array.
+        assert len(fake.calls[-1][1]["data"][2:]) // 2 == estimate + 4 + 64
+
+
+def test_multicall__no_multicall3__says_so() -> None:
+    fake = node()
+    fake.multicall3 = None
+    with pytest.raises(ReadError, match=rf"there is no Multicall3 at {MULTICALL3}") as caught:
+        ask(fake, supply())
+    assert "networks.yaml" in caught.value.hint
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_multicall__another_number_of_results__is_refused(rows: int) -> None:
+    fake = node()
+    real = fake._eth_call
+    fake.faults["eth_call"] = lambda tx, at: real(
+        {"to": tx["to"], "data": to_hex(module._encode([(supply(), supply().data())] * rows))}, at
+    )
+    with pytest.raises(ReadError, match="no Multicall3"):
+        ask(fake, supply(), supply())
+
+
+@pytest.mark.parametrize("answer", [None, 7, "7", "0x1", "0xzz", {"result": "0x"}])
+def test_multicall__answer_that_is_no_data__is_refused(answer: object) -> None:
+    fake = node()
+    fake.faults["eth_call"] = lambda *_: answer
+    with pytest.raises(RpcUnavailable, match="answer for eth_call is not hex data"):
+        ask(fake, supply())
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (-32000, "archive node"),
+        (-32001, "archive node"),
+        (-32002, "syncing"),
+        (-32005, "limits"),
+        (-32602, "EIP-1898"),
+        (3, "multicall3"),
+        (-1, ""),
+    ],
+)
+def test_multicall__node_refuses__hint_by_code(code: int, hint: str) -> None:
+    fake = node()
+
+    def refuse(*_: object) -> None:
+        raise RpcError("eth_call", code, "missing trie\nnode https://host/v2/KEY  (path )")
+
+    fake.faults["eth_call"] = refuse
+    with pytest.raises(ReadError) as caught:
+        ask(fake, supply())
+    text = str(caught.value)
+    assert text == (
+        "the state of the block cannot be read: "
+        f"eth_call: missing trie node <url> (path ) (code {code})"
+    )
+    assert hint in caught.value.hint
+    assert bool(hint) == bool(caught.value.hint)
+
+
+def test_multicall__long_refusal__is_cut() -> None:
+    fake = node()
+
+    def refuse(*_: object) -> None:
+        raise RpcError("eth_call", -32000, "x" * 5_000)
+
+    fake.faults["eth_call"] = refuse
+    with pytest.raises(ReadError) as caught:
+        ask(fake, supply())
+    assert len(str(caught.value)) < 300

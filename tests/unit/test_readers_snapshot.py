@@ -1,0 +1,363 @@
+"""A snapshot: what it holds, in how many requests, and everything that it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from readers_fake_node import (
+    BALANCES,
+    NOW,
+    REVERT,
+    WALLET,
+    FakeNode,
+    mainnet,
+    network,
+    portfolio,
+    put_pair,
+    word,
+)
+
+from rebalancer.errors import ChainMismatch, ConfigError, ReadError, RpcUnavailable, StalePrice
+from rebalancer.evm.rpc import RpcError
+from rebalancer.model import LpEntry, PairState, digest
+from rebalancer.readers.snapshot import read_snapshot
+from rebalancer.readers.tokens import needed_tokens
+
+NET = network()
+LP = "uniswap_v2:WETH/USDT"
+PAIR = NET.amms["uniswap_v2"].pair_address(NET.token("WETH"), NET.token("USDT"))
+WETH, WBTC, USDC, USDT = map(NET.token, ("WETH", "WBTC", "USDC", "USDT"))
+
+
+def with_entry(block: int) -> Any:
+    return portfolio(
+        {"token": "WETH", "target": "80%"},
+        {"lp": LP, "target": "20%", "entry_block": block},
+    )
+
+
+def test_snapshot__holds_what_the_chain_says() -> None:
+    node = mainnet()
+    snapshot = read_snapshot(node, portfolio())
+    assert snapshot.block.number == 100
+    assert snapshot.block.base_fee_wei == 7 * 10**9
+    assert (snapshot.wallet, snapshot.numeraire) == (WALLET, "USD")
+    assert snapshot.native_wei == 5 * 10**18
+    assert snapshot.priority_fee_wei == 2 * 10**9
+    assert {a.token.symbol: a.raw for a in snapshot.balances} == BALANCES
+    ((pair, shares, entry),) = [(h.pair, h.shares, h.entry) for h in snapshot.holdings]
+    assert (pair, shares, entry) == (PAIR, 5 * 10**15, None)
+    assert snapshot.pair(PAIR) == PairState(
+        PAIR, "uniswap_v2", WETH, USDT, 3000, 10**21, 3 * 10**12, 5 * 10**16, 77, False
+    )
+    assert [(p.name, p.protocol_fee_on) for p in snapshot.pairs] == [
+        ("sushiswap:USDC/WETH", True),
+        ("uniswap_v2:USDC/WETH", False),
+        ("uniswap_v2:WETH/USDT", False),
+    ]
+    assert {p.token.symbol for p in snapshot.prices} == set(BALANCES)
+    assert snapshot.native.token.symbol == "ETH"
+
+
+def test_snapshot__takes_three_requests_and_reads_state_by_hash_only() -> None:
+    node = mainnet()
+    read_snapshot(node, portfolio())
+    assert node.requests == [
+        ["eth_chainId", "eth_getBlockByNumber"],
+        ["eth_call"],
+        ["eth_maxPriorityFeePerGas", "eth_getBlockByNumber"],
+    ]
+    state = [params for method, *params in node.calls if method == "eth_call"]
+    assert [at for _, at in state] == [{"blockHash": node.block_hash(100)}]
+
+
+def test_snapshot__by_number_hash_and_head__are_one() -> None:
+    node = mainnet()
+    head = read_snapshot(node, portfolio())
+    assert read_snapshot(node, portfolio(), 100) == head
+    assert digest(read_snapshot(node, portfolio(), head.block.hash)) == digest(head)
+
+
+def test_snapshot__order_of_the_file__changes_nothing() -> None:
+    positions: list[dict[str, Any]] = [
+        {"token": "WETH", "target": "40%"},
+        {"lp": "uniswap_v2:USDC/WETH", "target": "20%"},
+        {"token": "WBTC", "target": "20%"},
+        {"lp": "uniswap_v2:USDT/WETH", "target": "20%"},
+    ]
+    one = read_snapshot(mainnet(), portfolio(*positions))
+    two = read_snapshot(mainnet(), portfolio(*reversed(positions)))
+    assert len(one.holdings) == 2
+    assert digest(one) == digest(two)
+
+
+def test_snapshot__needs_only_its_own_tokens_and_feeds() -> None:
+    tokens = needed_tokens(portfolio({"token": "WBTC", "target": "100%"}))
+    assert [t.symbol for t in tokens] == ["WBTC", "USDC", "WETH"]  # by address
+    node = mainnet()
+    for contract in (USDT.address, NET.feeds["USDT/USD"].address, NET.feeds["DAI/USD"].address):
+        del node.state[contract.lower()]
+    snapshot = read_snapshot(node, portfolio({"token": "WBTC", "target": "100%"}))
+    assert [p.token.symbol for p in snapshot.prices] == ["WBTC", "USDC", "WETH"]
+    assert [p.name for p in snapshot.pairs] == ["sushiswap:USDC/WETH", "uniswap_v2:USDC/WETH"]
+
+
+def test_snapshot__numeraire_token__needs_its_feed_but_no_balance() -> None:
+    snapshot = read_snapshot(
+        mainnet(), portfolio({"token": "WBTC", "target": "100%"}, numeraire="DAI")
+    )
+    assert "DAI" not in {a.token.symbol for a in snapshot.balances}
+    assert snapshot.numeraire == "DAI"
+    assert snapshot.price(WBTC).source == "chainlink BTC/USD over DAI/USD"
+
+
+def test_snapshot__pool_that_is_empty_or_odd__is_left_out() -> None:
+    node = mainnet()
+    put_pair(node, "uniswap_v2", "WBTC", "WETH", r0=0, r1=5, supply=0)
+    put_pair(node, "uniswap_v2", "WBTC", "USDC", r0=5, r1=0, supply=0)
+    odd = put_pair(node, "uniswap_v2", "WBTC", "USDT", r0=5, r1=5, supply=5)
+    node.put(odd, "kLast()", (), REVERT)
+    names = [p.name for p in read_snapshot(node, portfolio()).pairs]
+    assert names == ["sushiswap:USDC/WETH", "uniswap_v2:USDC/WETH", "uniswap_v2:WETH/USDT"]
+
+
+def test_snapshot__pool_without_shares__can_still_be_traded() -> None:
+    node = mainnet()
+    pair = put_pair(node, "uniswap_v2", "WBTC", "WETH", r0=5, r1=5, supply=0)
+    assert read_snapshot(node, portfolio()).pair(pair).total_supply == 0
+
+
+def test_snapshot__amm_that_does_not_exist__is_left_out() -> None:
+    node = mainnet()
+    sushi = NET.amms["sushiswap"]
+    del node.state[sushi.factory.lower()], node.state[sushi.pair_address(USDC, WETH).lower()]
+    assert {p.amm for p in read_snapshot(node, portfolio()).pairs} == {"uniswap_v2"}
+
+
+def test_snapshot__factory_that_says_nothing_of_its_pools__is_refused() -> None:
+    node = mainnet()
+    del node.state[NET.amms["sushiswap"].factory.lower()]
+    with pytest.raises(ReadError, match=r"factory of sushiswap at 0xC0A.*: feeTo\(\) returns noth"):
+        read_snapshot(node, portfolio())
+
+
+def drop(address: str) -> Callable[[FakeNode], None]:
+    return lambda node: node.state.__delitem__(address.lower())
+
+
+def put(target: str, signature: str, args: tuple[Any, ...], answer: bytes | None) -> Any:
+    return lambda node: node.put(target, signature, args, answer)
+
+
+REFUSED: dict[str, tuple[Callable[[FakeNode], None], str, str]] = {
+    "token without code": (
+        drop(WBTC.address),
+        rf"^token WBTC at {WBTC.address}: balanceOf\(\) returns nothing, as an address without",
+        "check the address of WBTC",
+    ),
+    "balance reverts": (
+        put(WETH.address, "balanceOf(address)", (WALLET,), REVERT),
+        rf"^token WETH at {WETH.address}: balanceOf\(\) reverts$",
+        "check the address of WETH",
+    ),
+    "balance is garbage": (
+        put(USDT.address, "balanceOf(address)", (WALLET,), b"\x01\x02"),
+        r"^token USDT at \S+: balanceOf\(\) returns what does not decode$",
+        "check the address of USDT",
+    ),
+    "decimals missing": (
+        put(USDC.address, "decimals()", (), REVERT),
+        r"^token USDC at \S+: decimals\(\) reverts$",
+        "check the address of USDC",
+    ),
+    "decimals wrong": (
+        put(USDC.address, "decimals()", (), word(18)),
+        rf"^token USDC at {USDC.address} has 18 decimals, networks.yaml says 6$",
+        "set the decimals of USDC to 18",
+    ),
+    "native balance": (
+        put(NET.multicall3, "getEthBalance(address)", (WALLET,), REVERT),
+        rf"^the ETH balance of {WALLET}: getEthBalance\(\) reverts$",
+        "",
+    ),
+    "LP pair without code": (
+        drop(PAIR),
+        rf"^LP position {LP} at {PAIR}: balanceOf\(\) returns nothing",
+        "init_code_hash",
+    ),
+    "LP shares revert": (
+        put(PAIR, "balanceOf(address)", (WALLET,), REVERT),
+        rf"^LP position {LP} at {PAIR}: balanceOf\(\) reverts$",
+        "init_code_hash",
+    ),
+    "LP reserves revert": (
+        put(PAIR, "getReserves()", (), REVERT),
+        rf"^LP position {LP} at {PAIR}: getReserves\(\) reverts$",
+        "init_code_hash",
+    ),
+    "LP supply is garbage": (
+        put(PAIR, "totalSupply()", (), b"\x07"),
+        rf"^LP position {LP} at {PAIR}: totalSupply\(\) returns what does not decode$",
+        "init_code_hash",
+    ),
+    "LP pair is empty": (
+        put(PAIR, "getReserves()", (), word(0, 0, 0)),
+        rf"^LP position {LP} at {PAIR}: the pair is empty$",
+        "init_code_hash",
+    ),
+    "LP pair has no shares": (
+        put(PAIR, "totalSupply()", (), word(0)),
+        rf"^LP position {LP} at {PAIR}: the pair is empty$",
+        "init_code_hash",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_snapshot__what_cannot_be_read__is_named(case: str) -> None:
+    spoil, message, hint = REFUSED[case]
+    node = mainnet()
+    spoil(node)
+    with pytest.raises(ReadError, match=message) as caught:
+        read_snapshot(node, portfolio())
+    assert hint in caught.value.hint
+    assert caught.value.block == 100
+    assert "\n" not in str(caught.value)
+
+
+def test_snapshot__two_symbols_for_one_contract__are_refused_unasked() -> None:
+    tokens = {name: spec.model_dump() for name, spec in NET.tokens.items()}
+    twice = network(tokens={**tokens, "WETH2": tokens["WETH"]})
+    node = mainnet()
+    resolved = portfolio(
+        {"token": "WETH", "target": "50%"}, {"token": "WETH2", "target": "50%"}, on=twice
+    )
+    with pytest.raises(ConfigError, match="WETH and WETH2 of mainnet are one contract"):
+        read_snapshot(node, resolved)
+    assert node.requests == []
+
+
+def test_snapshot__wrong_chain__is_refused_before_any_state_is_read() -> None:
+    node = mainnet()
+    node.chain_id = 10
+    with pytest.raises(ChainMismatch):
+        read_snapshot(node, portfolio())
+    assert len(node.requests) == 1
+
+
+def test_snapshot__node_without_the_state__is_one_line() -> None:
+    node = mainnet()
+
+    def refuse(*_: object) -> None:
+        raise RpcError("eth_call", -32000, "missing trie node 12ab (path )")
+
+    node.faults["eth_call"] = refuse
+    with pytest.raises(ReadError, match="missing trie node") as caught:
+        read_snapshot(node, portfolio(), 50)
+    assert "archive node" in caught.value.hint
+
+
+def test_snapshot__silence__passes_through() -> None:
+    node = mainnet()
+
+    def silence(*_: object) -> None:
+        raise RpcUnavailable("the RPC endpoint http://localhost did not answer in time")
+
+    node.faults["eth_call"] = silence
+    with pytest.raises(RpcUnavailable, match="did not answer in time"):
+        read_snapshot(node, portfolio())
+
+
+def test_snapshot__reorganised_while_it_is_read__is_refused() -> None:
+    node = mainnet()
+    suggest = node._eth_maxPriorityFeePerGas
+
+    def reorganise() -> str:
+        node.branch = 1
+        return suggest()
+
+    node.faults["eth_maxPriorityFeePerGas"] = reorganise
+    with pytest.raises(ReadError, match="not part of the chain any more"):
+        read_snapshot(node, portfolio())
+
+
+def test_snapshot__stale_feed__is_refused() -> None:
+    node = mainnet()
+    node.faults["eth_getBlockByNumber"] = lambda *_: {
+        **(node.header(100) or {}),
+        "timestamp": hex(NOW + 10**6),
+    }
+    with pytest.raises(StalePrice):
+        read_snapshot(node, portfolio())
+
+
+def test_entry__is_read_from_its_own_block_by_number() -> None:
+    node = mainnet()
+    old = mainnet()
+    put_pair(old, "uniswap_v2", "WETH", "USDT", r0=11, r1=22, supply=33)
+    node.past[40] = old.state
+    snapshot = read_snapshot(node, with_entry(40))
+    assert snapshot.holdings[0].entry == LpEntry(40, 11, 22, 33)
+    assert node.requests[2] == ["eth_call", "eth_call"]
+    assert [params[-1] for params in node.calls if params[0] == "eth_call"][1:] == ["0x28"] * 2
+    assert len(node.requests) == 4
+    without = dataclasses.replace(snapshot.holdings[0], entry=None)
+    assert read_snapshot(node, portfolio()).holdings == (without,)
+
+
+def test_entry__needs_no_multicall3_at_its_block() -> None:
+    node = mainnet()
+    node.past[40] = {k: v for k, v in node.state.items() if k != NET.multicall3.lower()}
+    entry = read_snapshot(node, with_entry(40)).holdings[0].entry
+    assert entry == LpEntry(40, 10**21, 3 * 10**12, 5 * 10**16)
+
+
+def test_entry__at_the_block_itself__is_allowed() -> None:
+    entry = read_snapshot(mainnet(), with_entry(100)).holdings[0].entry
+    assert entry is not None
+    assert entry.block_number == 100
+
+
+def test_entry__in_the_future__is_refused() -> None:
+    with pytest.raises(ReadError, match=rf"^entry_block 101 of {LP} is after block 100, which is"):
+        read_snapshot(mainnet(), with_entry(101))
+
+
+def test_entry__node_without_archive__says_the_ways_out() -> None:
+    node = mainnet()
+    real = node._eth_call
+
+    def pruned(transaction: dict[str, str], at: Any) -> str:
+        if at == "0x28":
+            raise RpcError("eth_call", -32000, "missing trie node")
+        return real(transaction, at)
+
+    node.faults["eth_call"] = pruned
+    with pytest.raises(
+        ReadError, match=rf"^the entry of {LP} at block 40 cannot be read"
+    ) as caught:
+        read_snapshot(node, with_entry(40))
+    assert caught.value.hint.startswith("use an archive node, or remove entry_block")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (drop(PAIR), r"getReserves\(\) returns nothing"),
+        (put(PAIR, "getReserves()", (), word(0, 0, 0)), "the pair is empty"),
+        (put(PAIR, "totalSupply()", (), word(0)), "the pair is empty"),
+        (put(PAIR, "totalSupply()", (), b"\x01"), r"totalSupply\(\) returns what does not decode"),
+    ],
+)
+def test_entry__before_the_pair_had_liquidity__is_refused(
+    spoil: Callable[[FakeNode], None], why: str
+) -> None:
+    node, old = mainnet(), mainnet()
+    spoil(old)
+    node.past[40] = old.state
+    with pytest.raises(ReadError, match=rf"^the entry of {LP} at block 40: {why}") as caught:
+        read_snapshot(node, with_entry(40))
+    assert "entry_block" in caught.value.hint
