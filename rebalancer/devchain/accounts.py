@@ -33,7 +33,8 @@ def dev_key(address: str) -> str | None:
     matches = [i for i, known in enumerate(DEV_ACCOUNTS) if known.lower() == address.lower()]
     if not matches:
         return None
-    from eth_account.hdaccount import HDPath, seed_from_mnemonic
+    from eth_account.hdaccount import seed_from_mnemonic
+    from eth_account.hdaccount.deterministic import HDPath
 
     seed = seed_from_mnemonic(PUBLIC_MNEMONIC, passphrase="")
     return "0x" + HDPath(f"m/44'/60'/0'/0/{matches[0]}").derive(seed).hex()

@@ -1,0 +1,63 @@
+"""Fixtures that need an Anvil: all tests share one chain, each starts from the same block.
+
+``devchain`` is what a test wants: a fork of the synthetic mainnet (see rebalancer/devchain), put
+back after the test to how it was before. ``networks_yaml`` and ``mainnet`` are the project's own
+network file and its chain, ``real_data`` the folder of real mainnet data or a skip.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from rebalancer.config.networks import Network
+    from rebalancer.devchain.fork import DevChain
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def synthetic_fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevChain]:
+    """The synthetic mainnet behind a forking Anvil; take ``devchain`` unless you change nothing."""
+    from rebalancer.devchain.fork import open_fork
+
+    with open_fork(log_dir=tmp_path_factory.mktemp("anvil")) as chain:
+        yield chain
+
+
+@pytest.fixture
+def devchain(synthetic_fork: DevChain) -> Iterator[DevChain]:
+    """The synthetic mainnet as it was built, whatever the tests before did to it."""
+    rpc = synthetic_fork.rpc
+    snapshot = rpc.call("evm_snapshot")
+    yield synthetic_fork
+    # Neither of these is part of a snapshot.
+    rpc.batch([("anvil_dropAllTransactions", ()), ("evm_setAutomine", (True,))])
+    assert rpc.call("evm_revert", snapshot), "the chain could not be put back"
+
+
+@pytest.fixture(scope="session")
+def networks_yaml() -> Path:
+    return ROOT / "networks.yaml"
+
+
+@pytest.fixture(scope="session")
+def mainnet(networks_yaml: Path) -> Network:
+    """The chain ``mainnet`` of the project's networks.yaml."""
+    from rebalancer.config.load import load_networks
+
+    return load_networks(networks_yaml)["mainnet"]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real mainnet data (REBALANCER_DATA, default ../shared/data); skips without it."""
+    folder = Path(os.environ.get("REBALANCER_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}: set REBALANCER_DATA to run this test")
+    return folder
