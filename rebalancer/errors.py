@@ -5,7 +5,7 @@ RebalancerError                1
   ReadError                    3   skip the cycle; the chain could not be read or trusted
     RpcUnavailable, ChainMismatch, StalePrice, PriceDisagreement
   PlanError                    4   skip the cycle; no acceptable plan exists
-    LimitBreached, Infeasible
+    LimitBreached, Infeasible, StalePlan
   ExecutionError               5   halt the portfolio
     ExecutorMissing, InsufficientGas, MissingAllowance, SimulationReverted,
     SimulationMismatch, TransactionReverted, NonceConflict
@@ -77,6 +77,10 @@ class LimitBreached(PlanError):
 
 class Infeasible(PlanError):
     """The targets cannot be reached through the pools there are."""
+
+
+class StalePlan(PlanError):
+    """A plan is too old, or its block was reorganised away; plan again."""
 
 
 class ExecutionError(RebalancerError):
