@@ -1,0 +1,63 @@
+"""What is to be sent, before it is signed: calls, and transactions with their nonce and fees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rebalancer.evm.abi import to_hex
+
+APPROVE = "approve"
+EXECUTE = "execute"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a contract; ``purpose`` is for the records, ``label`` for people."""
+
+    purpose: str
+    label: str
+    to: str
+    data: bytes
+
+    def as_request(self, sender: str) -> dict[str, Any]:
+        """The call as JSON-RPC wants it, from ``sender``, with neither gas nor fees."""
+        return {"from": sender, "to": self.to, "data": to_hex(self.data)}
+
+
+@dataclass(frozen=True, slots=True)
+class UnsignedTransaction:
+    """An EIP-1559 transaction without its signature; moves no ether."""
+
+    call: Call
+    chain_id: int
+    sender: str
+    nonce: int
+    gas_limit: int
+    max_fee_wei: int
+    max_priority_fee_wei: int
+
+    def as_request(self) -> dict[str, Any]:
+        """The transaction as JSON-RPC wants it, for a simulation of exactly this."""
+        return {
+            **self.call.as_request(self.sender),
+            "value": "0x0",
+            "nonce": hex(self.nonce),
+            "gas": hex(self.gas_limit),
+            "maxFeePerGas": hex(self.max_fee_wei),
+            "maxPriorityFeePerGas": hex(self.max_priority_fee_wei),
+        }
+
+    def as_signable(self) -> dict[str, Any]:
+        """The transaction as a ``Signer`` wants it."""
+        return {
+            "type": 2,
+            "chainId": self.chain_id,
+            "nonce": self.nonce,
+            "to": self.call.to,
+            "value": 0,
+            "data": self.call.data,
+            "gas": self.gas_limit,
+            "maxFeePerGas": self.max_fee_wei,
+            "maxPriorityFeePerGas": self.max_priority_fee_wei,
+        }

@@ -1,0 +1,125 @@
+"""Where the gas of a mined transaction went; the components add up to its gasUsed exactly.
+
+``intrinsic`` and ``calldata`` follow from the transaction (21,000, and 4 or 16 per byte). What
+the EVM executed is told apart by a trace where the node gives one:
+
+    approval                      an approve, all of it
+    transfers, quotes, swaps      what the executor's calls of tokens and pairs used
+    executor                      the rest: the executor's own code and what calling costs
+    refund                        negative: storage set back or cleared
+    calldata_floor                positive: the minimum price of calldata (EIP-7623), where it binds
+    other                         positive: what this chain charges besides
+
+Only ``trace_transaction`` tells gas before refunds. With ``debug_traceTransaction`` alone the
+refund is not known apart, and ``executor_less_refund`` stands for both. Without any trace it is one
+``execution``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rebalancer.bundler.calls import APPROVE
+from rebalancer.errors import RpcUnavailable
+from rebalancer.evm.abi import from_hex, selector, to_hex
+from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.model import GasComponent, SignedTransaction
+
+INTRINSIC_GAS = 21_000
+_PER_ZERO_BYTE = 4
+_PER_OTHER_BYTE = 16
+#: EIP-7623: at least 10 per token; a zero byte is one token, any other four.
+_FLOOR_PER_TOKEN = 10
+
+_NAMES = {
+    to_hex(selector("transferFrom(address,address,uint256)")): "transfers",
+    to_hex(selector("getReserves()")): "quotes",
+    to_hex(selector("swap(uint256,uint256,address,bytes)")): "swaps",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """``spent`` is the top frame's gas before refunds, None where unknown; calls by selector."""
+
+    spent: int | None
+    calls: tuple[tuple[str, int], ...]
+
+
+def calldata_gas(data: bytes) -> int:
+    """What the bytes of a transaction cost: 4 for a zero, 16 for any other (EIP-2028)."""
+    zeros = data.count(0)
+    return zeros * _PER_ZERO_BYTE + (len(data) - zeros) * _PER_OTHER_BYTE
+
+
+def floor_gas(data: bytes) -> int:
+    """The least that a transaction with these bytes uses (EIP-7623)."""
+    return INTRINSIC_GAS + _FLOOR_PER_TOKEN * calldata_gas(data) // _PER_ZERO_BYTE
+
+
+def gas_components(
+    rpc: Rpc, transaction: SignedTransaction, gas_used: int
+) -> tuple[GasComponent, ...]:
+    """Components of a mined transaction, in the order above, zeros left out.
+
+    Never fails for want of a trace: what is recorded must not depend on the node's debug methods.
+    """
+    data = from_hex(transaction.data)
+    known = {"intrinsic": INTRINSIC_GAS, "calldata": calldata_gas(data)}
+    trace = _trace(rpc, transaction.tx_hash)
+    left = gas_used - sum(known.values())
+    if trace is None:
+        return _listed({**known, "execution": left})
+    spent = left if trace.spent is None else trace.spent
+    if transaction.purpose == APPROVE:
+        known["approval"] = spent
+    else:
+        calls = _by_name(trace)
+        own = "executor_less_refund" if trace.spent is None else "executor"
+        known |= {**calls, own: spent - sum(calls.values())}
+    rest = left - spent
+    if rest > 0:
+        known["calldata_floor" if gas_used == floor_gas(data) else "other"] = rest
+    else:
+        known["refund"] = rest
+    return _listed(known)
+
+
+def _listed(gas_by_name: dict[str, int]) -> tuple[GasComponent, ...]:
+    return tuple(GasComponent(name, gas) for name, gas in gas_by_name.items() if gas)
+
+
+def _by_name(trace: _Trace) -> dict[str, int]:
+    calls = dict.fromkeys(_NAMES.values(), 0)
+    for called, gas in trace.calls:
+        if called in _NAMES:
+            calls[_NAMES[called]] += gas
+    return calls
+
+
+def _trace(rpc: Rpc, tx_hash: str) -> _Trace | None:
+    for read in (_parity_trace, _geth_trace):
+        try:
+            return read(rpc, tx_hash)
+        except (RpcError, RpcUnavailable, KeyError, TypeError, ValueError, IndexError):
+            # Not offered, switched off, or in another shape: a trace is a luxury.
+            continue
+    return None
+
+
+def _parity_trace(rpc: Rpc, tx_hash: str) -> _Trace:
+    frames: list[Any] = rpc.call("trace_transaction", tx_hash)
+    top = frames[0]  # traces are listed in the order of the calls
+    calls = [
+        (frame["action"]["input"][:10], int(frame["result"]["gasUsed"], 16))
+        for frame in frames
+        if len(frame["traceAddress"]) == 1
+    ]
+    return _Trace(int(top["result"]["gasUsed"], 16), tuple(calls))
+
+
+def _geth_trace(rpc: Rpc, tx_hash: str) -> _Trace:
+    top: Any = rpc.call("debug_traceTransaction", tx_hash, {"tracer": "callTracer"})
+    calls = [(call["input"][:10], int(call["gasUsed"], 16)) for call in top.get("calls", [])]
+    return _Trace(None, tuple(calls))

@@ -1,0 +1,268 @@
+"""What the node says a bundle would do, and whether that is what the plan says.
+
+A bundle is simulated twice. ``rehearse`` runs its calls in sequence on the head, between two looks
+at the wallet's balances, and tells how much gas they use. ``confirm`` then runs exactly the
+transactions that will be signed: same nonces, same gas limits, same fees.
+
+Both use ``eth_simulateV1``. On a node without it, a bundle that needs no approval is simulated by
+``eth_call`` instead: the amounts of every leg are still compared with the plan, but balances are
+not looked at, so that a token which takes a fee on the way out is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth_abi.exceptions import DecodingError
+
+from rebalancer.bundler.approvals import approval_succeeded
+from rebalancer.bundler.calls import APPROVE, EXECUTE, Call, UnsignedTransaction
+from rebalancer.bundler.compare import check_fills, check_net, leg_name
+from rebalancer.bundler.executor import EXECUTOR_ADDRESS, decode_amounts_out, encode_execute
+from rebalancer.bundler.fills import Log, decode_fills
+from rebalancer.bundler.head import Head
+from rebalancer.bundler.reverts import decode_revert, revert_of
+from rebalancer.errors import ReadError, SimulationReverted
+from rebalancer.evm.abi import encode_call, from_hex, to_hex
+from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.model import Fill, Plan, Simulation, SwapLeg, Token, mul_div_up
+
+#: "Method not found" (JSON-RPC) and "method not supported" (EIP-1474).
+_UNSUPPORTED = (-32601, -32004)
+#: EIP-3529: at most a fifth of the gas that was used is refunded.
+_REFUND_QUOTIENT = 5
+#: Frames below the transaction's own: executor -> pair -> token -> a proxy's code, and one more.
+_CALL_DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """What one simulated call did; ``reason`` says why it reverted, and is empty otherwise."""
+
+    gas_used: int
+    return_data: bytes
+    logs: tuple[Log, ...]
+    reason: str
+
+
+def rehearse(
+    rpc: Rpc, head: Head, plan: Plan, calls: Sequence[Call], tolerance_ppm: int
+) -> Simulation:
+    """Run approvals and execution in sequence on ``head`` and compare the outcome with the plan.
+
+    Raises SimulationReverted naming step and leg, SimulationMismatch with the numbers.
+    """
+    tokens = _tokens(plan)
+    probes = [_balance_request(token, plan.wallet) for token in tokens]
+    requests = [call.as_request(plan.wallet) for call in calls]
+    results = _simulate(rpc, head, [*probes, *requests, *probes], validation=False)
+    if results is None:
+        return _by_eth_call(rpc, head, plan, calls, requests, tolerance_ppm)
+    split = len(probes)
+    steps = results[split:-split]
+    _check_steps(rpc, head, plan, calls, steps)
+    fills = decode_fills(plan, steps[-1].logs, EXECUTOR_ADDRESS)
+    check_fills(plan, fills, tolerance_ppm, head.number)
+    before, after = (_balances(tokens, part) for part in (results[:split], results[-split:]))
+    changes = {token: after[token] - before[token] for token in tokens}
+    check_net(plan, changes, tolerance_ppm, head.number)
+    return _simulation(head, steps, fills)
+
+
+def confirm(
+    rpc: Rpc,
+    head: Head,
+    plan: Plan,
+    transactions: Sequence[UnsignedTransaction],
+    tolerance_ppm: int,
+) -> Simulation:
+    """Run exactly what will be signed; raises as ``rehearse`` does.
+
+    Nodes that validate (Geth does, Anvil only in part) also refuse wrong nonces, fees below the
+    base fee and a wallet that cannot pay.
+    """
+    calls = [transaction.call for transaction in transactions]
+    requests = [transaction.as_request() for transaction in transactions]
+    try:
+        steps = _simulate(rpc, head, requests, validation=True)
+    except RpcError as error:
+        raise SimulationReverted(
+            f"the node refuses the transactions: {error}",
+            hint="nothing was signed; if this stays, look at the wallet's balance and nonce",
+            block=head.number,
+        ) from None
+    if steps is None:
+        return _by_eth_call(rpc, head, plan, calls, requests, tolerance_ppm)
+    _check_steps(rpc, head, plan, calls, steps)
+    fills = decode_fills(plan, steps[-1].logs, EXECUTOR_ADDRESS)
+    check_fills(plan, fills, tolerance_ppm, head.number)
+    return _simulation(head, steps, fills)
+
+
+def gas_limit_for(gas_used: int) -> int:
+    """A gas limit that is enough for what used ``gas_used`` in the simulation.
+
+    A simulation tells the gas after refunds. Refunds are at most a fifth of the gas spent
+    (EIP-3529), so at most 5/4 of it was spent. A frame hands a call at most 63/64 of what it has
+    left (EIP-150); by induction a frame with calls nested d deep that spends g never runs short
+    with g * (64/63)**d. Nothing is paid for gas that is not used.
+    """
+    needed = mul_div_up(gas_used, _REFUND_QUOTIENT, _REFUND_QUOTIENT - 1)
+    for _ in range(_CALL_DEPTH):
+        needed = mul_div_up(needed, 64, 63)
+    return needed
+
+
+def execute_call(legs: Sequence[SwapLeg], deadline_ts: int) -> Call:
+    """The call of the executor that trades ``legs``."""
+    return Call(
+        EXECUTE, f"execute {len(legs)} swaps", EXECUTOR_ADDRESS, encode_execute(legs, deadline_ts)
+    )
+
+
+def _simulate(
+    rpc: Rpc, head: Head, requests: Sequence[dict[str, Any]], *, validation: bool
+) -> list[CallResult] | None:
+    """One simulated block on top of ``head`` with all requests; None: the node cannot do that.
+
+    Number and time are set because nodes differ in their defaults (Anvil repeats the head's). The
+    earliest possible time is the dearest for a pair: any later second costs the same gas.
+    """
+    block = {
+        "blockOverrides": {"number": hex(head.number + 1), "time": hex(head.timestamp + 1)},
+        "calls": list(requests),
+    }
+    options = {"blockStateCalls": [block], "validation": validation, "traceTransfers": False}
+    try:
+        answer = rpc.call("eth_simulateV1", options, head.at)
+    except RpcError as error:
+        if error.code in _UNSUPPORTED:
+            return None
+        raise
+    results = answer[0]["calls"] if answer else []
+    if len(results) != len(requests):
+        raise ReadError(
+            f"eth_simulateV1 answered {len(results)} of {len(requests)} calls",
+            hint="use another RPC endpoint",
+            block=head.number,
+        )
+    return [_call_result(result) for result in results]
+
+
+def _call_result(result: dict[str, Any]) -> CallResult:
+    data = from_hex(result.get("returnData") or "0x")
+    return CallResult(
+        gas_used=int(result["gasUsed"], 16),
+        return_data=data,
+        logs=tuple(result.get("logs") or ()),
+        reason="" if int(result["status"], 16) == 1 else decode_revert(data),
+    )
+
+
+def _check_steps(
+    rpc: Rpc, head: Head, plan: Plan, calls: Sequence[Call], steps: Sequence[CallResult]
+) -> None:
+    """Raise SimulationReverted at the first step that fails; an approve may fail by saying so."""
+    for number, (call, step) in enumerate(zip(calls, steps, strict=True), start=1):
+        reason = step.reason
+        if not reason and call.purpose == APPROVE and not approval_succeeded(step.return_data):
+            reason = "the token answered false"
+        if not reason:
+            continue
+        where = f"step {number} of {len(calls)} ({call.label})"
+        if call.purpose == EXECUTE:
+            where += _blame(rpc, head, plan, calls[:-1])
+        raise _reverted(where, reason, head)
+
+
+def _blame(rpc: Rpc, head: Head, plan: Plan, approvals: Sequence[Call]) -> str:
+    """Find the leg that makes the execution revert: the last of its shortest failing beginning."""
+    before = [call.as_request(plan.wallet) for call in approvals]
+    for count in range(1, len(plan.legs) + 1):
+        call = execute_call(plan.legs[:count], plan.deadline_ts)
+        requests = [*before, call.as_request(plan.wallet)]
+        try:
+            steps = _simulate(rpc, head, requests, validation=False)
+        except RpcError:
+            return ""
+        if steps and steps[-1].reason:
+            return f", {leg_name(plan, count - 1)}"
+    return ""
+
+
+def _by_eth_call(
+    rpc: Rpc,
+    head: Head,
+    plan: Plan,
+    calls: Sequence[Call],
+    requests: Sequence[dict[str, Any]],
+    tolerance_ppm: int,
+) -> Simulation:
+    """Simulate a bundle of the execution alone on a node without eth_simulateV1."""
+    if len(calls) != 1:
+        raise ReadError(
+            "the node has no eth_simulateV1, and approvals cannot be simulated without it",
+            hint="use a node that has it (Geth 1.14.9 or newer, Nethermind, Reth, Anvil),"
+            " or give the executor its allowances first",
+        )
+    try:
+        answer = from_hex(rpc.call("eth_call", requests[0], head.at))
+        gas_used = int(rpc.call("eth_estimateGas", requests[0]), 16)
+    except RpcError as error:
+        reason = revert_of(error.data)
+        raise _reverted(calls[0].label, reason or str(error), head) from None
+    try:
+        amounts_out = decode_amounts_out(answer)
+    except DecodingError:
+        raise _reverted(calls[0].label, "the executor did not answer with amounts", head) from None
+    fills = _fills_of(plan, amounts_out, head)
+    check_fills(plan, fills, tolerance_ppm, head.number)
+    return Simulation(head.number, head.hash, (gas_used,), fills)
+
+
+def _fills_of(plan: Plan, amounts_out: Sequence[int], head: Head) -> tuple[Fill, ...]:
+    """Fills from the amounts that ``execute`` returned: a chained leg spends the one before."""
+    if len(amounts_out) != len(plan.legs):
+        raise _reverted("execute", f"{len(amounts_out)} amounts for {len(plan.legs)} legs", head)
+    fills: list[Fill] = []
+    for index, (leg, amount_out) in enumerate(zip(plan.legs, amounts_out, strict=True)):
+        amount_in = fills[-1].amount_out if leg.chained else leg.amount_in
+        fills.append(Fill(index, leg.pair, leg.token_in, leg.token_out, amount_in, amount_out))
+    return tuple(fills)
+
+
+def _simulation(head: Head, steps: Sequence[CallResult], fills: tuple[Fill, ...]) -> Simulation:
+    return Simulation(head.number, head.hash, tuple(step.gas_used for step in steps), fills)
+
+
+def _reverted(where: str, reason: str, head: Head) -> SimulationReverted:
+    return SimulationReverted(
+        f"the simulation reverts at {where}: {reason}",
+        hint="nothing was signed; plan again on a newer block",
+        block=head.number,
+    )
+
+
+def _tokens(plan: Plan) -> tuple[Token, ...]:
+    """Every token that the plan touches, once, in order of first use."""
+    touched = [token for leg in plan.legs for token in (leg.token_in, leg.token_out)]
+    return tuple(dict.fromkeys([*touched, *(amount.token for amount in plan.net)]))
+
+
+def _balance_request(token: Token, wallet: str) -> dict[str, Any]:
+    return {"to": token.address, "data": to_hex(encode_call("balanceOf(address)", wallet))}
+
+
+def _balances(tokens: Sequence[Token], results: Sequence[CallResult]) -> dict[Token, int]:
+    balances: dict[Token, int] = {}
+    for token, result in zip(tokens, results, strict=True):
+        if result.reason or len(result.return_data) < 32:
+            raise SimulationReverted(
+                f"{token.symbol} at {token.address} does not answer balanceOf():"
+                f" {result.reason or 'no data'}",
+                hint="is the token's address right for this chain?",
+            )
+        balances[token] = int.from_bytes(result.return_data[:32])
+    return balances
