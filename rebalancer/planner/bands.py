@@ -1,0 +1,57 @@
+"""Each position's drift beside the band that it may drift within."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rebalancer.model import PPM, Policy, Target, Valuation, mul_div_down
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Drift of one position and its band, both in parts per million of NAV."""
+
+    position: str
+    weight_ppm: int
+    target_ppm: int
+    band_ppm: int
+
+    @property
+    def drift_ppm(self) -> int:
+        """Weight less target; positive is overweight."""
+        return self.weight_ppm - self.target_ppm
+
+    @property
+    def outside(self) -> bool:
+        """Whether the drift is larger than the band; on its edge is inside."""
+        return abs(self.drift_ppm) > self.band_ppm
+
+
+def band_ppm(target: Target, policy: Policy) -> int:
+    """Widest drift that leaves the position alone, in ppm of NAV, rounded down.
+
+    The position's own bands stand in for the policy's, each for its own kind. Where an absolute and
+    a relative band are both set, ``policy.band_rule`` picks the tighter or the wider. The relative
+    band of a zero target would be nothing at all, so such a position has its absolute band.
+    """
+    absolute = policy.band_abs_ppm if target.band_abs_ppm is None else target.band_abs_ppm
+    ratio = policy.band_rel_ppm if target.band_rel_ppm is None else target.band_rel_ppm
+    if ratio is None or target.weight_ppm == 0:
+        return absolute
+    relative = mul_div_down(target.weight_ppm, ratio, PPM)
+    return min(absolute, relative) if policy.band_rule == "tighter" else max(absolute, relative)
+
+
+def drifts(valuation: Valuation, targets: Sequence[Target], policy: Policy) -> tuple[Drift, ...]:
+    """Drift and band of every target's position, the largest drift first, then by name."""
+    found = [
+        Drift(
+            position=target.position,
+            weight_ppm=valuation.position(target.position).weight_ppm,
+            target_ppm=target.weight_ppm,
+            band_ppm=band_ppm(target, policy),
+        )
+        for target in targets
+    ]
+    return tuple(sorted(found, key=lambda d: (-abs(d.drift_ppm), d.position)))

@@ -1,0 +1,169 @@
+"""What a plan costs and what it brings, priced exactly on the snapshot it is made for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from rebalancer.amm.valuation import value
+from rebalancer.model import (
+    PPM,
+    Amount,
+    Costs,
+    Price,
+    Reason,
+    Snapshot,
+    SwapLeg,
+    Valuation,
+    mul_div_up,
+)
+from rebalancer.planner.benefit import benefit_e8
+from rebalancer.planner.problem import Problem
+from rebalancer.planner.replay import replay
+from rebalancer.planner.texts import money, percent, told_apart
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """Legs with their costs, their benefit and the portfolio that they leave behind."""
+
+    legs: tuple[SwapLeg, ...]
+    after: Valuation
+    net: tuple[Amount, ...]
+    costs: Costs
+    benefit_e8: int
+
+    @property
+    def gate_cost_e8(self) -> int:
+        """The total cost, but with no credit for what a pool off the oracle seems to give away."""
+        return self.costs.total_e8 - min(self.costs.off_oracle_e8, 0)
+
+    @property
+    def gain_e8(self) -> int:
+        """Benefit less cost as the gate counts it."""
+        return self.benefit_e8 - self.gate_cost_e8
+
+
+def appraise(problem: Problem, legs: Sequence[SwapLeg]) -> Appraisal:
+    """Replay ``legs`` and price them; raises PlanError where they cannot be replayed."""
+    snapshot = problem.snapshot
+    done = replay(snapshot, legs)
+    after = value(done, problem.targets)
+    net = net_changes(snapshot, done, legs)
+    return Appraisal(
+        legs=tuple(legs),
+        after=after,
+        net=net,
+        costs=_costs(problem, legs, done, net),
+        benefit_e8=benefit_e8(problem.valuation, after, problem.policy.drift_aversion_ppm),
+    )
+
+
+def net_changes(before: Snapshot, after: Snapshot, legs: Sequence[SwapLeg]) -> tuple[Amount, ...]:
+    """Change of every balance that changes, in order of the tokens' first use in ``legs``."""
+    used = dict.fromkeys(token for leg in legs for token in (leg.token_in, leg.token_out))
+    changes = (Amount(token, after.balance(token) - before.balance(token)) for token in used)
+    return tuple(change for change in changes if change.raw)
+
+
+def cost_gate(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
+    """Why the plan is not worth it: benefit not above cost, or cost too large a share; or ().
+
+    Both are judged by ``gate_cost_e8``: a stale pool's gift pays for nothing.
+    """
+    reasons = []
+    cost, numeraire = appraisal.gate_cost_e8, problem.snapshot.numeraire
+    if appraisal.benefit_e8 <= cost:
+        spent, gained = told_apart(
+            lambda v, places: money(v, numeraire, places), cost, appraisal.benefit_e8
+        )
+        gas = money(appraisal.costs.gas_e8, numeraire)
+        reasons.append(
+            Reason(
+                code="cost_above_benefit_e8",
+                text=(
+                    f"Rebalancing would cost {spent} ({gas} of it gas), and the drift penalty "
+                    f"that it removes is {gained}"
+                ),
+                measured=cost,
+                limit=appraisal.benefit_e8,
+            )
+        )
+    share = cost_share_ppm(cost, appraisal.costs.traded_e8)
+    if share > problem.policy.max_cost_ppm:
+        shown, limit = told_apart(percent, share, problem.policy.max_cost_ppm, most_places=4)
+        traded = money(appraisal.costs.traded_e8, numeraire)
+        reasons.append(
+            Reason(
+                code="max_cost_ppm",
+                text=(
+                    f"Rebalancing would cost {money(cost, numeraire)}, {shown} of the {traded} "
+                    f"traded; allowed is {limit}"
+                ),
+                measured=share,
+                limit=problem.policy.max_cost_ppm,
+            )
+        )
+    return tuple(reasons)
+
+
+def cost_share_ppm(cost_e8: int, traded_e8: int) -> int:
+    """Cost as a share of the traded value in ppm, rounded up; of nothing traded, all of it."""
+    if traded_e8 == 0:
+        return PPM if cost_e8 > 0 else 0
+    return mul_div_up(cost_e8, PPM, traded_e8)
+
+
+def _costs(
+    problem: Problem, legs: Sequence[SwapLeg], done: Snapshot, net: Sequence[Amount]
+) -> Costs:
+    """Costs by component; ``fee + impact + off_oracle`` is the value sold less the value bought.
+
+    Sold and bought are what the balances are worth before and after, each rounded down as NAV
+    rounds it, so the three are the tokens' loss of NAV to the unit. Fee and off-oracle are each the
+    exact sum over the legs at the snapshot's spot prices, rounded to nearest; impact is the rest,
+    and takes the rounding.
+    """
+    snapshot = problem.snapshot
+    changes = [
+        snapshot.price(c.token).value_down(snapshot.balance(c.token))
+        - snapshot.price(c.token).value_down(done.balance(c.token))
+        for c in net
+    ]
+    loss = sum(changes)
+    fee = round(sum((_fee(snapshot, leg) for leg in legs), Fraction(0)))
+    off_oracle = round(sum((_off_oracle(snapshot, leg) for leg in legs), Fraction(0)))
+    gas_units = problem.gas_schedule.units(legs)
+    gas_e8 = problem.gas_value_e8(gas_units)
+    return Costs(
+        traded_e8=sum(change for change in changes if change > 0),
+        fee_e8=fee,
+        impact_e8=loss - fee - off_oracle,
+        off_oracle_e8=off_oracle,
+        gas_e8=gas_e8,
+        total_e8=loss + gas_e8,
+        gas_units=gas_units,
+        gas_price_wei=problem.gas_price_wei,
+    )
+
+
+def _fee(snapshot: Snapshot, leg: SwapLeg) -> Fraction:
+    """What the pool keeps of the input, in the output it would have bought at spot."""
+    return _worth_at_spot(snapshot, leg) * leg.fee_ppm / PPM
+
+
+def _off_oracle(snapshot: Snapshot, leg: SwapLeg) -> Fraction:
+    """What the input is worth at the oracle's price less what it is at the pool's spot price."""
+    price = snapshot.price(leg.token_in)
+    return leg.amount_in * _ratio(price) - _worth_at_spot(snapshot, leg)
+
+
+def _worth_at_spot(snapshot: Snapshot, leg: SwapLeg) -> Fraction:
+    reserve_in, reserve_out = snapshot.pair(leg.pair).reserves(leg.token_in)
+    price = snapshot.price(leg.token_out)
+    return Fraction(leg.amount_in * reserve_out, reserve_in) * _ratio(price)
+
+
+def _ratio(price: Price) -> Fraction:
+    return Fraction(price.numerator, price.denominator)

@@ -1,0 +1,172 @@
+"""From a valued snapshot to a decision: hold, or one plan that has passed every guard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rebalancer.amm.valuation import shares_ppm
+from rebalancer.errors import PlanError
+from rebalancer.model import (
+    Decision,
+    ExpectedPosition,
+    Hold,
+    Plan,
+    Policy,
+    Reason,
+    Rebalance,
+    Snapshot,
+    Target,
+    Valuation,
+    digest,
+)
+from rebalancer.planner.bands import drifts
+from rebalancer.planner.costs import Appraisal, appraise, cost_gate
+from rebalancer.planner.gas_schedule import PRAGUE, GasSchedule
+from rebalancer.planner.greedy import GreedyProposer
+from rebalancer.planner.guards import CONSISTENCY, LIMITS, violations
+from rebalancer.planner.problem import Problem, Proposer
+from rebalancer.planner.texts import gwei, money, told_apart
+from rebalancer.planner.triggers import evaluate
+
+_GREEDY = GreedyProposer()
+
+
+def decide(
+    snapshot: Snapshot,
+    valuation: Valuation,
+    targets: Sequence[Target],
+    policy: Policy,
+    last_rebalance_ts: int | None,
+    proposer: Proposer = _GREEDY,
+    gas_schedule: GasSchedule = PRAGUE,
+) -> Decision:
+    """Decide whether to trade, and how.
+
+    ``valuation`` is ``amm.valuation.value(snapshot, targets)``; ``last_rebalance_ts`` is the
+    timestamp of the block of the last rebalance, None for never. The clock is the snapshot's block.
+    The same input gives the same bytes of ``to_json``, and the order of targets, balances, pairs
+    and prices changes nothing but ``parent``. Raises PlanError for input that does not belong
+    together and for a plan that contradicts itself.
+    """
+    _check(snapshot, valuation, targets)
+    ordered = tuple(sorted(targets, key=lambda t: t.position))
+    problem = Problem(snapshot, _by_name(valuation), ordered, policy, gas_schedule)
+    parent = digest(valuation)
+
+    verdict = evaluate(
+        drifts(problem.valuation, ordered, policy),
+        policy,
+        snapshot.block.timestamp,
+        last_rebalance_ts,
+    )
+    if not verdict.fired:
+        return _hold(snapshot, parent, verdict.reasons)
+    if problem.gas_price_wei > policy.max_gas_price_wei:
+        return _hold(snapshot, parent, (_gas_too_dear(problem),))
+
+    proposal = proposer.propose(problem)
+    if not proposal.legs:
+        return _hold(snapshot, parent, (_nothing_to_trade(problem), *proposal.limits))
+    appraisal = appraise(problem, proposal.legs)
+    plan = _plan(problem, parent, appraisal)
+    if defects := violations(problem, plan, CONSISTENCY):
+        raise PlanError(
+            f"the plan contradicts itself: {defects[0].text}",
+            hint="nothing was sent; this is a defect of the planner, please report it",
+            block=snapshot.block.number,
+        )
+    breaches = (*cost_gate(problem, appraisal), *violations(problem, plan, LIMITS))
+    if breaches:
+        return _hold(snapshot, parent, (*breaches, *proposal.limits))
+    return Rebalance(
+        parent=parent,
+        block_number=snapshot.block.number,
+        block_hash=snapshot.block.hash,
+        reasons=verdict.reasons,
+        limits=proposal.limits,
+        plan=plan,
+    )
+
+
+def _check(snapshot: Snapshot, valuation: Valuation, targets: Sequence[Target]) -> None:
+    """Raise PlanError unless the valuation is of this snapshot and of these targets."""
+    if valuation.parent != digest(snapshot):
+        raise PlanError(
+            f"the valuation of block {valuation.block_number} is not of this snapshot",
+            hint="value the snapshot that the decision is made on",
+            block=snapshot.block.number,
+        )
+    wanted = sorted((t.position, t.weight_ppm) for t in targets)
+    if wanted != sorted((p.name, p.target_ppm) for p in valuation.positions):
+        raise PlanError(
+            "the valuation was made against other targets",
+            hint="value the snapshot against the targets that the decision is made for",
+            block=snapshot.block.number,
+        )
+
+
+def _by_name(valuation: Valuation) -> Valuation:
+    """The valuation with its positions in order of name.
+
+    Weights that share a remainder get their last ppm by order, so they are shared out anew.
+    """
+    positions = sorted(valuation.positions, key=lambda p: p.name)
+    weights = shares_ppm([position.value_e8 for position in positions])
+    return replace(
+        valuation,
+        positions=tuple(
+            replace(position, weight_ppm=weight)
+            for position, weight in zip(positions, weights, strict=True)
+        ),
+    )
+
+
+def _hold(snapshot: Snapshot, parent: str, reasons: tuple[Reason, ...]) -> Hold:
+    return Hold(parent, snapshot.block.number, snapshot.block.hash, reasons)
+
+
+def _gas_too_dear(problem: Problem) -> Reason:
+    price, ceiling = problem.gas_price_wei, problem.policy.max_gas_price_wei
+    shown, limit = told_apart(gwei, price, ceiling, most_places=9)
+    text = f"Gas costs {shown}, the ceiling is {limit}"
+    return Reason("max_gas_price_wei", text, price, ceiling)
+
+
+def _nothing_to_trade(problem: Problem) -> Reason:
+    smallest = money(problem.policy.min_trade_e8, problem.snapshot.numeraire)
+    text = f"No trade of at least {smallest} brings a position nearer to its target"
+    return Reason("nothing_to_trade", text)
+
+
+def _plan(problem: Problem, parent: str, appraisal: Appraisal) -> Plan:
+    snapshot, policy = problem.snapshot, problem.policy
+    return Plan(
+        parent=parent,
+        policy=digest({"targets": problem.targets, "policy": policy}),
+        chain_id=snapshot.block.chain_id,
+        block_number=snapshot.block.number,
+        block_hash=snapshot.block.hash,
+        wallet=snapshot.wallet,
+        numeraire=snapshot.numeraire,
+        legs=appraisal.legs,
+        net=appraisal.net,
+        positions=_expected(problem.valuation, appraisal.after),
+        nav_before_e8=problem.valuation.nav_e8,
+        nav_after_e8=appraisal.after.nav_e8,
+        costs=appraisal.costs,
+        benefit_e8=appraisal.benefit_e8,
+        slippage_ppm=policy.slippage_ppm,
+        max_fee_wei=policy.max_gas_price_wei,
+        deadline_ts=snapshot.block.timestamp + policy.deadline_s,
+        max_age_blocks=policy.max_age_blocks,
+    )
+
+
+def _expected(before: Valuation, after: Valuation) -> tuple[ExpectedPosition, ...]:
+    """Every position's way, the largest target first, then by name."""
+    found = [
+        ExpectedPosition(p.name, p.weight_ppm, p.target_ppm, after.position(p.name).weight_ppm)
+        for p in before.positions
+    ]
+    return tuple(sorted(found, key=lambda p: (-p.target_ppm, p.name)))

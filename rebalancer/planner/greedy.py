@@ -1,0 +1,75 @@
+"""The proposer of this version: greedy matching, one route per trade, exact amounts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rebalancer.model import Reason, SwapLeg, Token
+from rebalancer.planner.bands import drifts
+from rebalancer.planner.costs import Appraisal, appraise
+from rebalancer.planner.market import Market, open_market
+from rebalancer.planner.problem import Problem, Proposal
+from rebalancer.planner.targets import aims, held_out, stuck_positions
+from rebalancer.planner.texts import money
+from rebalancer.planner.trades import Matched, match
+
+#: Each pass sizes the trades for the cost that the one before found. What is left over shrinks by
+#: about the cost rate a pass, so the third is within the floor of a unit on any usual pool.
+_PASSES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class GreedyProposer:
+    """Back to target, or part of the way, by the largest matches first.
+
+    Of the trades found it keeps the first so many that gain most, benefit less cost: a last small
+    trade that costs more than it mends is left out. It does not split a trade that fits over
+    several pools, nor weigh how far to trade; that is an optimal proposer's, behind the same seam.
+    """
+
+    def propose(self, problem: Problem) -> Proposal:
+        """Trades towards the targets, and every limit that cut them."""
+        market, excluded = open_market(problem.snapshot, problem.policy)
+        stuck = stuck_positions(problem)
+        named = held_out(problem, drifts(problem.valuation, problem.targets, problem.policy), stuck)
+        matched = _sized_for_cost(problem, market, stuck)
+        if not matched.trades:
+            return Proposal((), (*named, *matched.limits, *excluded))
+        best, dropped = _most_gain(problem, matched)
+        return Proposal(best.legs, (*named, *matched.limits, *dropped, *excluded))
+
+
+def _sized_for_cost(problem: Problem, market: Market, stuck: frozenset[Token]) -> Matched:
+    """Match for targets of the NAV that is left once the trades are paid for."""
+    cost_e8 = 0
+    for _ in range(_PASSES):
+        matched = match(problem, market, aims(problem, stuck, cost_e8))
+        if not matched.trades:
+            return matched
+        costs = appraise(problem, matched.legs).costs
+        if costs.total_e8 - costs.gas_e8 == cost_e8:
+            return matched
+        cost_e8 = costs.total_e8 - costs.gas_e8
+    return matched
+
+
+def _most_gain(problem: Problem, matched: Matched) -> tuple[Appraisal, tuple[Reason, ...]]:
+    """The first so many trades that gain most, and what was left out for it, if anything."""
+    prefixes = []
+    legs: tuple[SwapLeg, ...] = ()
+    for trade in matched.trades:
+        legs = (*legs, *trade)
+        prefixes.append(appraise(problem, legs))
+    best = max(prefixes, key=lambda a: (a.gain_e8, -len(a.legs)))
+    whole = prefixes[-1]
+    if best is whole:
+        return best, ()
+    cost = whole.gate_cost_e8 - best.gate_cost_e8
+    benefit = whole.benefit_e8 - best.benefit_e8
+    numeraire = problem.snapshot.numeraire
+    count = len(prefixes) - 1 - prefixes.index(best)
+    text = (
+        f"Left out the {count} smallest {'trade' if count == 1 else 'trades'}: "
+        f"{money(cost, numeraire)} more cost for {money(benefit, numeraire)} less drift penalty"
+    )
+    return best, (Reason("not_worth_it_e8", text, cost, benefit),)

@@ -1,0 +1,156 @@
+"""The last look at a finished plan, whoever proposed it: pure functions that return violations.
+
+Guards of consistency speak of a plan that contradicts itself or its snapshot: a defect, never to be
+sent. Guards of limits speak of a sound plan that goes further than the policy allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from rebalancer.model import Plan, Reason
+from rebalancer.planner.costs import cost_share_ppm
+from rebalancer.planner.market import Market, hop_impact_ppm, off_oracle_ppm
+from rebalancer.planner.problem import Problem
+from rebalancer.planner.replay import replay
+from rebalancer.planner.routes import min_amount_out
+from rebalancer.planner.targets import aims, stuck_positions
+from rebalancer.planner.texts import money, percent, told_apart
+from rebalancer.planner.trades import MAX_LEGS
+
+Guard = Callable[[Problem, Plan], Iterable[Reason]]
+
+
+def violations(problem: Problem, plan: Plan, guards: Iterable[Guard]) -> tuple[Reason, ...]:
+    """Every violation that any of ``guards`` finds, in their order."""
+    return tuple(reason for guard in guards for reason in guard(problem, plan))
+
+
+def sells_only_what_is_held(problem: Problem, plan: Plan) -> Iterable[Reason]:
+    """What the wallet pays must be there before the first leg, whatever the legs bring."""
+    for amount in plan.sold():
+        held = problem.snapshot.balance(amount.token)
+        if amount.raw > held:
+            text = f"The plan sells {amount.raw} of {amount.token.symbol}, {held} are there"
+            yield Reason("sells_more_than_held", text, amount.raw, held)
+
+
+def trades_only_positions(problem: Problem, plan: Plan) -> Iterable[Reason]:
+    """The wallet's other tokens are not the portfolio's to sell, and none may be left behind."""
+    ours = {problem.token(target.position) for target in problem.targets}
+    for change in plan.net:
+        if change.token not in ours:
+            text = f"The plan changes the balance of {change.token.symbol}, which is no position"
+            yield Reason("not_a_position", text)
+    for amount in plan.sold():
+        if amount.token not in ours:
+            text = f"The plan sells {amount.token.symbol}, which is no position"
+            yield Reason("not_a_position", text)
+
+
+def min_outs_follow_slippage(_: Problem, plan: Plan) -> Iterable[Reason]:
+    """Every leg's least output is its expected one less the slippage, and never above it."""
+    for index, leg in enumerate(plan.legs):
+        least = min_amount_out(leg.amount_out, plan.slippage_ppm)
+        if not 0 < leg.min_amount_out <= leg.amount_out or leg.min_amount_out != least:
+            text = f"Leg {index} accepts {leg.min_amount_out}, by the slippage it is {least}"
+            yield Reason("min_amount_out", text, leg.min_amount_out, least)
+
+
+def costs_add_up(problem: Problem, plan: Plan) -> Iterable[Reason]:
+    """The parts are the total, and the total less gas is what the balances lose in value."""
+    costs = plan.costs
+    lost = costs.fee_e8 + costs.impact_e8 + costs.off_oracle_e8
+    if lost + costs.gas_e8 != costs.total_e8:
+        yield Reason("costs_e8", "The costs do not add up", costs.total_e8, lost + costs.gas_e8)
+    done = replay(problem.snapshot, plan.legs)
+    measured = sum(
+        problem.snapshot.price(c.token).value_down(problem.snapshot.balance(c.token))
+        - problem.snapshot.price(c.token).value_down(done.balance(c.token))
+        for c in plan.net
+    )
+    if lost != measured:
+        yield Reason("costs_e8", "The costs are not what the balances lose", lost, measured)
+
+
+def few_enough_legs(_: Problem, plan: Plan) -> Iterable[Reason]:
+    """A batch has room for MAX_LEGS."""
+    if len(plan.legs) > MAX_LEGS:
+        text = f"The plan has {len(plan.legs)} legs, a batch takes {MAX_LEGS}"
+        yield Reason("max_legs", text, len(plan.legs), MAX_LEGS)
+
+
+def impact_within_limit(problem: Problem, plan: Plan) -> Iterable[Reason]:
+    """Every hop keeps ``max_impact_ppm``, measured from the snapshot's spot prices."""
+    limit = problem.policy.max_impact_ppm
+    start = {pair.address: pair for pair in problem.snapshot.pairs}
+    market = Market(start, start)
+    for index, leg in enumerate(plan.legs):
+        impact = hop_impact_ppm(start[leg.pair], market.now[leg.pair], leg.token_in, leg.amount_in)
+        if impact > limit:
+            shown, allowed = told_apart(percent, impact, limit, most_places=4)
+            text = f"Leg {index} moves {start[leg.pair].name} by {shown}, allowed is {allowed}"
+            yield Reason("max_impact_ppm", text, impact, limit)
+        market = market.after((leg,))
+
+
+def pools_near_oracle(problem: Problem, plan: Plan) -> Iterable[Reason]:
+    """No leg uses a pool whose price is further from the oracle's than the policy allows."""
+    limit = problem.policy.max_off_oracle_ppm
+    for address in dict.fromkeys(leg.pair for leg in plan.legs):
+        pair = problem.snapshot.pair(address)
+        gap = off_oracle_ppm(problem.snapshot, pair)
+        if gap > limit:
+            shown, allowed = told_apart(percent, gap, limit, most_places=4)
+            text = f"{pair.name} is {shown} from the oracle's price, allowed is {allowed}"
+            yield Reason("off_oracle_ppm", text, gap, limit)
+
+
+def nav_loss_within_max_cost(problem: Problem, plan: Plan) -> Iterable[Reason]:
+    """What NAV loses keeps ``max_cost_ppm`` of the traded value."""
+    loss = plan.nav_before_e8 - plan.nav_after_e8
+    share = cost_share_ppm(loss, plan.costs.traded_e8)
+    if share > problem.policy.max_cost_ppm:
+        shown, allowed = told_apart(percent, share, problem.policy.max_cost_ppm, most_places=4)
+        text = (
+            f"NAV would lose {money(loss, plan.numeraire)}, {shown} of the traded value; "
+            f"allowed is {allowed}"
+        )
+        yield Reason("max_nav_loss_ppm", text, share, problem.policy.max_cost_ppm)
+
+
+def no_position_further_off(problem: Problem, plan: Plan) -> Iterable[Reason]:
+    """No token ends further from its share of what the tradable tokens hold than it began.
+
+    Beyond what trading itself costs and one smallest unit of each traded token, which is as exact
+    as amounts can be.
+    """
+    snapshot = problem.snapshot
+    lost = plan.costs.total_e8 - plan.costs.gas_e8
+    unit = sum(snapshot.price(change.token).value_up(1) for change in plan.net)
+    changes = {change.token: change.raw for change in plan.net}
+    for aim in aims(problem, stuck_positions(problem), lost):
+        after_e8 = snapshot.price(aim.token).value_down(aim.held + changes.get(aim.token, 0))
+        allowed = abs(aim.value_e8 - aim.full_e8) + abs(lost) + unit
+        if abs(after_e8 - aim.full_e8) > allowed:
+            off = money(abs(after_e8 - aim.full_e8), plan.numeraire)
+            text = (
+                f"{aim.token.symbol} would end {off} from where it should be, further than the "
+                f"{money(allowed, plan.numeraire)} it begins at"
+            )
+            yield Reason("further_off_e8", text, abs(after_e8 - aim.full_e8), allowed)
+
+
+CONSISTENCY: tuple[Guard, ...] = (
+    sells_only_what_is_held,
+    trades_only_positions,
+    min_outs_follow_slippage,
+    costs_add_up,
+)
+LIMITS: tuple[Guard, ...] = (
+    few_enough_legs,
+    impact_within_limit,
+    pools_near_oracle,
+    nav_loss_within_max_cost,
+    no_position_further_off,
+)

@@ -1,0 +1,129 @@
+"""The pools as the legs of one plan find them, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rebalancer.amm.swap import UINT112_MAX, apply_swap, get_amount_out
+from rebalancer.model import (
+    PPM,
+    PairState,
+    Policy,
+    Reason,
+    Snapshot,
+    SwapLeg,
+    Token,
+    mul_div_up,
+)
+from rebalancer.planner.texts import percent, told_apart
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A way from ``tokens[0]`` to ``tokens[-1]`` over ``pairs``, addresses in order of travel."""
+
+    pairs: tuple[str, ...]
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Usable pairs by address: as the snapshot has them, and as earlier legs have left them."""
+
+    start: Mapping[str, PairState]
+    now: Mapping[str, PairState]
+
+    def amounts(self, route: Route, amount_in: int) -> tuple[int, ...]:
+        """``amount_in`` and what each hop pays out, exactly; 0 from where a hop buys nothing."""
+        amounts = [amount_in]
+        for address, token in zip(route.pairs, route.tokens, strict=False):
+            pair = self.now[address]
+            reserve_in, reserve_out = pair.reserves(token)
+            amounts.append(get_amount_out(amounts[-1], reserve_in, reserve_out, pair.fee_ppm))
+        return tuple(amounts)
+
+    def impact_ppm(self, route: Route, amount_in: int) -> int:
+        """Largest price impact of any hop in ppm, rounded up, as ``hop_impact_ppm`` measures it."""
+        amounts = self.amounts(route, amount_in)
+        return max(
+            hop_impact_ppm(self.start[address], self.now[address], token, amount)
+            for address, token, amount in zip(route.pairs, route.tokens, amounts, strict=False)
+        )
+
+    def fits(self, route: Route, amount_in: int, max_impact_ppm: int) -> bool:
+        """Whether every hop keeps the impact limit and the pair can hold what it is paid.
+
+        Monotone: what fits still fits when it is smaller.
+        """
+        amounts = self.amounts(route, amount_in)
+        for address, token, amount in zip(route.pairs, route.tokens, amounts, strict=False):
+            start, now = self.start[address], self.now[address]
+            if now.reserves(token)[0] + amount > UINT112_MAX:
+                return False
+            if hop_impact_ppm(start, now, token, amount) > max_impact_ppm:
+                return False
+        return True
+
+    def after(self, legs: Sequence[SwapLeg]) -> Market:
+        """The market once ``legs`` were swapped."""
+        now = dict(self.now)
+        for leg in legs:
+            now[leg.pair], _ = apply_swap(now[leg.pair], leg.token_in, leg.amount_in)
+        return replace(self, now=now)
+
+
+def hop_impact_ppm(start: PairState, now: PairState, token_in: Token, amount_in: int) -> int:
+    """How far the hop's average price is below the snapshot's spot, the fee apart, in ppm up.
+
+    ``1 - (Rout / (Rin + a)) / (Rout0 / Rin0)`` with ``a`` the input after the fee, ``R`` the
+    reserves that the hop meets and ``R0`` those of the snapshot. What earlier legs of the plan did
+    to the price counts, so that many small legs cannot do together what one may not; where they
+    moved it the other way it can be negative. Without them it is ``a / (Rin + a)``.
+    """
+    reserve_in, reserve_out = now.reserves(token_in)
+    start_in, start_out = start.reserves(token_in)
+    in_side = reserve_in * PPM + amount_in * (PPM - now.fee_ppm)
+    kept = reserve_out * PPM * start_in * PPM // (in_side * start_out)
+    return PPM - kept
+
+
+def off_oracle_ppm(snapshot: Snapshot, pair: PairState) -> int:
+    """Gap between the pool's spot price and the oracle's, in ppm of the smaller, rounded up.
+
+    Equal to the gap between what its two sides are worth, so it does not depend on the direction.
+    """
+    price0, price1 = snapshot.price(pair.token0), snapshot.price(pair.token1)
+    side0 = pair.reserve0 * price0.numerator * price1.denominator
+    side1 = pair.reserve1 * price1.numerator * price0.denominator
+    return mul_div_up(abs(side0 - side1), PPM, min(side0, side1))
+
+
+def open_market(snapshot: Snapshot, policy: Policy) -> tuple[Market, tuple[Reason, ...]]:
+    """The pairs that may be traded on, and why the others may not; both in address order.
+
+    Left out are empty pairs, those of a token without a price, and those whose spot price is
+    further than ``max_off_oracle_ppm`` from the oracle's: what looks like profit there is a stale
+    or a manipulated price.
+    """
+    priced = {p.token for p in snapshot.prices if p.numerator > 0 and p.denominator > 0}
+    usable: dict[str, PairState] = {}
+    reasons: list[Reason] = []
+    for pair in sorted(snapshot.pairs, key=lambda p: p.address.lower()):
+        if pair.reserve0 == 0 or pair.reserve1 == 0:
+            reasons.append(Reason("pool_empty", f"{pair.name} holds nothing and is not used"))
+            continue
+        if not {pair.token0, pair.token1} <= priced:
+            reasons.append(Reason("no_price", f"{pair.name} is not used: a price is missing"))
+            continue
+        gap = off_oracle_ppm(snapshot, pair)
+        if gap > policy.max_off_oracle_ppm:
+            shown, limit = told_apart(percent, gap, policy.max_off_oracle_ppm, most_places=4)
+            text = (
+                f"{pair.name} is not used: its price is {shown} from the oracle's, "
+                f"allowed is {limit}"
+            )
+            reasons.append(Reason("off_oracle_ppm", text, gap, policy.max_off_oracle_ppm))
+            continue
+        usable[pair.address] = pair
+    return Market(usable, usable), tuple(reasons)

@@ -1,0 +1,68 @@
+"""The seam between deciding and proposing: what a proposer is given and what it hands back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from rebalancer.errors import PlanError
+from rebalancer.model import Policy, Reason, Snapshot, SwapLeg, Target, Token, Valuation
+from rebalancer.planner.gas_schedule import GasSchedule
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Everything that a proposal may depend on; positions and targets are in order of name."""
+
+    snapshot: Snapshot
+    valuation: Valuation
+    targets: tuple[Target, ...]
+    policy: Policy
+    gas_schedule: GasSchedule
+
+    @property
+    def gas_price_wei(self) -> int:
+        """What a unit of gas costs now: the block's base fee and the suggested priority fee."""
+        return self.snapshot.block.base_fee_wei + self.snapshot.priority_fee_wei
+
+    def gas_value_e8(self, gas_units: int) -> int:
+        """What ``gas_units`` cost in 1e-8 of the numeraire, rounded up."""
+        return self.snapshot.native.value_up(gas_units * self.gas_price_wei)
+
+    def token(self, position: str) -> Token | None:
+        """The token of a token position; None for an LP position.
+
+        Raises PlanError for a name that two tokens share or that the snapshot does not know.
+        """
+        tokens = [a.token for a in self.snapshot.balances if a.token.symbol == position]
+        if len(tokens) > 1:
+            raise PlanError(
+                f"two tokens are called {position}: {tokens[0].address}, {tokens[1].address}",
+                hint="give them different symbols in networks.yaml",
+            )
+        if tokens:
+            return tokens[0]
+        if any(pair.name == position for pair in self.snapshot.pairs):
+            return None
+        raise PlanError(
+            f"{position} has a target, but the snapshot holds no such token and no such pair",
+            hint="a position is a token's symbol or an LP position like uniswap_v2:USDC/WETH",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Legs in the order of execution, none where nothing can be traded; ``limits`` cut them."""
+
+    legs: tuple[SwapLeg, ...]
+    limits: tuple[Reason, ...]
+
+
+class Proposer(Protocol):
+    """Finds trades; whether they are worth it and keep every limit is decided afterwards.
+
+    Must be a pure function of the problem: same problem, same proposal.
+    """
+
+    def propose(self, problem: Problem) -> Proposal:
+        """Legs whose amounts are exact on the snapshot's reserves, one after the other."""

@@ -1,0 +1,110 @@
+"""How much of each token the portfolio should hold once the trades are done."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from rebalancer.model import PPM, Amount, Reason, Token, mul_div_down, mul_div_up
+from rebalancer.planner.bands import Drift
+from rebalancer.planner.market import open_market
+from rebalancer.planner.problem import Problem
+from rebalancer.planner.routes import stuck_tokens
+from rebalancer.planner.texts import points, signed_points, told_apart
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """One token position: what is held, what it is worth and what it should be worth.
+
+    ``full_e8`` is its target's share of what the tradable tokens hold together, ``wanted_e8`` how
+    much of the way there the policy goes. Values in 1e-8 of the numeraire.
+    """
+
+    token: Token
+    held: int
+    value_e8: int
+    full_e8: int
+    wanted_e8: int
+
+
+def aims(problem: Problem, stuck: Set[Token], cost_e8: int = 0) -> tuple[Aim, ...]:
+    """Wanted value of every token position that can be traded, in order of position name.
+
+    LP positions and ``stuck`` tokens keep their value; the rest share what remains of NAV, less the
+    ``cost_e8`` that trading is expected to lose on the way, in proportion to their targets. All of
+    them together then want what they are worth now, less that cost. Where no tradable token has a
+    target there is nothing to buy, and everyone keeps what he has. Rounded down.
+    """
+    movable: list[tuple[Token, int, int]] = []
+    for target in problem.targets:
+        token = problem.token(target.position)
+        if token is not None and token not in stuck:
+            value_e8 = problem.valuation.position(target.position).value_e8
+            movable.append((token, value_e8, target.weight_ppm))
+    together = sum(value for _, value, _ in movable)
+    weights = sum(weight for _, _, weight in movable)
+    reset_ppm = problem.policy.reset_ppm
+    # Only the traded part of the way pays the cost, so that all wanted values add up to what is
+    # left: a reset of one half must see twice the cost.
+    shared = max(together - mul_div_up(cost_e8, PPM, reset_ppm), 0) if reset_ppm else together
+    found = []
+    for token, value_e8, weight in movable:
+        full = mul_div_down(shared, weight, weights) if weights else value_e8
+        wanted = mul_div_down(value_e8 * (PPM - reset_ppm) + full * reset_ppm, 1, PPM)
+        held = problem.snapshot.balance(token)
+        found.append(Aim(token, held, value_e8, full, wanted))
+    return tuple(found)
+
+
+def stuck_positions(problem: Problem) -> frozenset[Token]:
+    """Tokens of the portfolio that no usable route joins with any other of them."""
+    market, _ = open_market(problem.snapshot, problem.policy)
+    tokens = (problem.token(target.position) for target in problem.targets)
+    return stuck_tokens(market, [token for token in tokens if token is not None])
+
+
+def spare(problem: Problem, aim: Aim) -> Amount:
+    """What of ``aim.token`` may be sold: all beyond the wanted value, rounded down; at least 0.
+
+    A wanted value of 0 leaves nothing behind, not even what is worth less than a unit of value.
+    """
+    price = problem.snapshot.price(aim.token)
+    kept = mul_div_up(aim.wanted_e8, price.denominator, price.numerator)
+    return Amount(aim.token, max(aim.held - kept, 0))
+
+
+def held_out(problem: Problem, drifts: tuple[Drift, ...], stuck: Set[Token]) -> tuple[Reason, ...]:
+    """Name the positions that are left alone although they need not be where they are.
+
+    An LP position is named when it is outside its band, a stuck token in any case: the targets of
+    the others are then not what they would be.
+    """
+    reasons = []
+    for drift in drifts:
+        token = problem.token(drift.position)
+        if token is None and drift.outside:
+            moved, band = told_apart(points, abs(drift.drift_ppm), drift.band_ppm, most_places=4)
+            sign = "-" if drift.drift_ppm < 0 else "+"
+            reasons.append(
+                Reason(
+                    code="lp_held_out_ppm",
+                    text=(
+                        f"{drift.position} drifted {sign}{moved} points, its band is {band}, but "
+                        "LP positions are not traded; the tokens share what remains"
+                    ),
+                    measured=abs(drift.drift_ppm),
+                    limit=drift.band_ppm,
+                )
+            )
+        elif token in stuck:
+            reasons.append(
+                Reason(
+                    code="no_pool",
+                    text=(
+                        f"{drift.position} ({signed_points(drift.drift_ppm)} points) has no usable "
+                        "pool to any other token of the portfolio and is left alone"
+                    ),
+                )
+            )
+    return tuple(reasons)
