@@ -11,7 +11,6 @@ from rebalancer.errors import ChainMismatch, ReadError, RpcUnavailable
 from rebalancer.evm.rpc import RpcError
 from rebalancer.model import BlockRef
 from rebalancer.readers.chain import (
-    FALLBACK_PRIORITY_FEE_WEI,
     check_chain_id,
     read_block,
     read_fee_and_recheck,
@@ -139,7 +138,7 @@ def test_recheck__block_stands__gives_the_suggested_fee() -> None:
 def test_recheck__method_missing__falls_back(code: int) -> None:
     node = FakeNode({})
     node.faults["eth_maxPriorityFeePerGas"] = refusing(code)
-    assert read_fee_and_recheck(node, read_block(node)) == FALLBACK_PRIORITY_FEE_WEI
+    assert read_fee_and_recheck(node, read_block(node)) == 10**9
 
 
 def test_recheck__method_missing__still_notices_the_reorg() -> None:

@@ -155,6 +155,8 @@ def test_multicall__answer_that_is_no_data__is_refused(answer: object) -> None:
         (-32001, "archive node"),
         (-32002, "syncing"),
         (-32005, "limits"),
+        (-32600, "EIP-1898"),
+        (-32601, "lacks a method"),
         (-32602, "EIP-1898"),
         (3, "multicall3"),
         (-1, ""),
@@ -178,13 +180,18 @@ def test_multicall__node_refuses__hint_by_code(code: int, hint: str) -> None:
     assert bool(hint) == bool(caught.value.hint)
 
 
-def test_multicall__long_refusal__is_cut() -> None:
+@pytest.mark.parametrize(("length", "kept"), [(176, 176), (177, 177), (5_000, 187)])
+def test_multicall__long_refusal__is_cut(length: int, kept: int) -> None:
+    """Two hundred characters of a node's words: here 10 before and 14 after the x-es."""
     fake = node()
 
     def refuse(*_: object) -> None:
-        raise RpcError("eth_call", -32000, "x" * 5_000)
+        raise RpcError("eth_call", -32000, "x" * length)
 
     fake.faults["eth_call"] = refuse
     with pytest.raises(ReadError) as caught:
         ask(fake, supply())
-    assert len(str(caught.value)) < 300
+    said = str(caught.value).removeprefix("the state of the block cannot be read: ")
+    assert said.count("x") == kept
+    assert len(said) == 200
+    assert said.endswith("(code -32000)" if length == 176 else "...")

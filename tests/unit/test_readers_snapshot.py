@@ -308,6 +308,22 @@ def test_entry__is_read_from_its_own_block_by_number() -> None:
     assert read_snapshot(node, portfolio()).holdings == (without,)
 
 
+def test_entries__of_two_positions__each_from_its_own_block() -> None:
+    node, early, late = mainnet(), mainnet(), mainnet()
+    other = put_pair(early, "sushiswap", "USDC", "WETH", r0=1, r1=2, supply=3)
+    put_pair(late, "uniswap_v2", "WETH", "USDT", r0=11, r1=22, supply=33)
+    node.past = {30: early.state, 40: late.state}
+    positions: list[dict[str, Any]] = [
+        {"token": "WETH", "target": "60%"},
+        {"lp": LP, "target": "20%", "entry_block": 40},
+        {"lp": "sushiswap:WETH/USDC", "target": "20%", "entry_block": 30},
+    ]
+    snapshot = read_snapshot(node, portfolio(*positions))
+    entries = {holding.pair: holding.entry for holding in snapshot.holdings}
+    assert entries == {PAIR: LpEntry(40, 11, 22, 33), other: LpEntry(30, 1, 2, 3)}
+    assert len(node.requests) == 4
+
+
 def test_entry__needs_no_multicall3_at_its_block() -> None:
     node = mainnet()
     node.past[40] = {k: v for k, v in node.state.items() if k != NET.multicall3.lower()}
