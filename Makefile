@@ -14,7 +14,7 @@ setup: .venv/runtime.stamp node_modules/.stamp
 .venv/runtime.stamp: requirements.lock pyproject.toml | .venv/bin/python
 	@echo "setting up .venv (runtime) ..."
 	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.lock .venv/runtime.stamp

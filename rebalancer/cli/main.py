@@ -29,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: Rich alone would take half of the start-up time
     help="Keeps an on-chain portfolio at its target weights. Nothing is sent without --execute.",
 )
 
@@ -47,16 +48,16 @@ def _root(
     pass
 
 
-app.command("init")(init.init)
-app.command("doctor")(doctor.doctor)
-app.command("fork")(fork.fork)
-app.command("status")(status.status)
-app.command("plan")(plan.plan)
-app.command("rebalance")(rebalance.rebalance)
-app.command("keeper")(keeper.keeper)
+app.command("init", short_help="Write the files that you then edit.")(init.init)
+app.command("doctor", short_help="Would a rebalance work from here?")(doctor.doctor)
+app.command("fork", short_help="A chain to try anything on, free of charge.")(fork.fork)
+app.command("status", short_help="What I have, its worth, and its drift.")(status.status)
+app.command("plan", short_help="Whether to trade, what, why, at what cost.")(plan.plan)
+app.command("rebalance", short_help="One cycle; sends with --execute alone.")(rebalance.rebalance)
+app.command("keeper", short_help="Cycles by schedule, until told to stop.")(keeper.keeper)
 app.add_typer(audit.app, name="audit")
-app.command("deploy")(deploy.deploy)
-app.command("demo")(demo.demo)
+app.command("deploy", short_help="Put the executor contract on a chain.")(deploy.deploy)
+app.command("demo", short_help="From nothing to an audited rebalance.")(demo.demo)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -28,8 +28,7 @@ def plan(
     from rebalancer.report.plan import decision_document, decision_view
 
     session = Session.open(portfolio, networks, rpc_url, ledger)
-    with session.ledger() as book:
-        evaluation = evaluate(session.rpc, session.resolved, book, block=at)
+    evaluation = evaluate(session.rpc, session.resolved, session.last_rebalance_ts(), at)
     if json:
         show_json(decision_document(evaluation.decision))
     else:

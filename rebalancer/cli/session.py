@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +15,10 @@ from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rebalancer.bundler.follow import Pace
     from rebalancer.bundler.signer import Signer
     from rebalancer.evm.rpc import HttpRpc
+    from rebalancer.keeper.cycle import CycleResult
     from rebalancer.ledger.store import Ledger
 
 
@@ -66,14 +69,38 @@ class Session:
             return None
         return str(metadata["instanceId"]) if isinstance(metadata, dict) else None
 
-    def ledger(self) -> Ledger:
-        """The ledger of this portfolio: beside its file, and one of its own per Anvil instance."""
+    def ledger(self, create: bool = True) -> Ledger:
+        """The ledger of this portfolio; made if it is new, unless ``create`` is False."""
         from rebalancer.ledger.store import Ledger
 
-        return Ledger.open(self.ledger_place(), clock=lambda: int(time.time()))
+        return Ledger.open(self.ledger_place(), clock=lambda: int(time.time()), create=create)
+
+    def last_rebalance_ts(self) -> int | None:
+        """When the portfolio was last rebalanced (block time); asks no ledger into being."""
+        place = self.ledger_place()
+        if "://" not in place and not Path(place).exists():
+            return None
+        with self.ledger(create=False) as ledger:
+            return ledger.last_rebalance_ts(self.resolved.portfolio.name)
+
+    def cycle(self, execute: bool) -> CycleResult:
+        """One keeper cycle, holding the wallet's lease while it may send."""
+        from rebalancer.keeper.cycle import run, run_dry
+        from rebalancer.keeper.lease import hold_lease
+
+        with self.ledger() as ledger:
+            if not execute:
+                return run_dry(self.rpc, self.resolved, ledger)
+            signer = self.signer()
+            wallet = self.resolved.portfolio.wallet
+            with hold_lease(state_folder(), self.resolved.network.chain_id, wallet):
+                return run(self.rpc, self.resolved, ledger, signer, real_pace())
 
     def ledger_place(self) -> str:
-        """Where the ledger is: --ledger, REBALANCER_LEDGER, or beside the portfolio file."""
+        """Where the ledger is: --ledger, REBALANCER_LEDGER, or beside the portfolio file.
+
+        Each Anvil instance has one of its own, see docs/decisions/0003.
+        """
         named = self.ledger_name or self.environment.get(LEDGER)
         if named is not None:
             return named
@@ -103,3 +130,16 @@ class Session:
             "there is no key to sign with",
             hint="set REBALANCER_KEYSTORE or REBALANCER_PRIVATE_KEY in .env (see .env.example)",
         )
+
+
+def state_folder() -> Path:
+    """Where the leases are: per user of this machine, whatever folder a process works in."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "rebalancer"
+
+
+def real_pace() -> Pace:
+    """Waiting by this machine's clock."""
+    from rebalancer.bundler.follow import Pace
+
+    return Pace(clock=time.monotonic, sleep=time.sleep)

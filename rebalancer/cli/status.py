@@ -23,7 +23,7 @@ def status(
     from rebalancer.amm.valuation import value
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session
-    from rebalancer.planner.bands import bands
+    from rebalancer.planner.bands import drifts
     from rebalancer.readers.snapshot import read_snapshot
     from rebalancer.report.status import status_document, status_view
 
@@ -31,8 +31,8 @@ def status(
     resolved = session.resolved
     snapshot = read_snapshot(session.rpc, resolved, at)
     valuation = value(snapshot, resolved.targets)
-    widths = bands(resolved.targets, resolved.policy)
+    found = drifts(valuation, resolved.targets, resolved.policy)
     if json:
-        show_json(status_document(snapshot, valuation, widths))
+        show_json(status_document(snapshot, valuation, found))
     else:
-        show(status_view(snapshot, valuation, widths))
+        show(status_view(snapshot, valuation, found))

@@ -17,5 +17,5 @@ def new_table(title: str, *columns: str, left: frozenset[str] = frozenset()) -> 
         pad_edge=False,
     )
     for name in columns:
-        table.add_column(name, justify="left" if name in left else "right")
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
     return table

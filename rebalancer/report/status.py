@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,14 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from rebalancer.model import PositionValue, Snapshot, Valuation, digest, to_plain
+from rebalancer.planner.bands import Drift
 from rebalancer.report.layout import new_table
 from rebalancer.report.numbers import age, amount, gwei, money, percent, points, quantity, short
 
 _LEFT = frozenset({"position", "holds", "token", "source", ""})
 
 
-def status_document(snapshot: Snapshot, valuation: Valuation, bands: Mapping[str, int]) -> Any:
-    """Everything of the view as plain data; ``bands`` in parts per million of NAV by position."""
+def status_document(snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]) -> Any:
+    """Everything of the view as plain data."""
+    bands = {drift.position: drift.band_ppm for drift in drifts}
     return {
         "snapshot": digest(snapshot),
         "block": to_plain(snapshot.block),
@@ -39,12 +41,12 @@ def status_document(snapshot: Snapshot, valuation: Valuation, bands: Mapping[str
 
 
 def status_view(
-    snapshot: Snapshot, valuation: Valuation, bands: Mapping[str, int]
+    snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]
 ) -> RenderableType:
     """Header, positions, LP detail, exposure and prices."""
     parts: list[RenderableType] = [
         _header(snapshot, valuation),
-        _positions(snapshot, valuation, bands),
+        _positions(snapshot, valuation, drifts),
     ]
     if any(position.lp for position in valuation.positions):
         parts.append(_lp(snapshot, valuation))
@@ -69,20 +71,21 @@ def _header(snapshot: Snapshot, valuation: Valuation) -> Text:
     )
 
 
-def _positions(snapshot: Snapshot, valuation: Valuation, bands: Mapping[str, int]) -> Table:
+def _positions(snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]) -> Table:
+    of = {drift.position: drift for drift in drifts}
     names = ("position", "amount", "price", "value", "weight", "target", "drift", "band", "")
     table = new_table("Positions", *names, left=_LEFT)
     for position in valuation.positions:
-        outside = abs(position.drift_ppm) > bands[position.name]
+        drift = of[position.name]
         table.add_row(
             position.name,
             *_amount_and_price(snapshot, valuation, position),
             money(position.value_e8, valuation.numeraire),
             percent(position.weight_ppm),
             percent(position.target_ppm),
-            Text(points(position.drift_ppm), style="bold red" if outside else ""),
-            f"±{points(bands[position.name]).lstrip('+')}",
-            Text("outside", style="bold red") if outside else Text("inside", style="green"),
+            Text(points(position.drift_ppm), style="bold red" if drift.outside else ""),
+            f"±{points(drift.band_ppm).lstrip('+')}",
+            Text("outside", style="bold red") if drift.outside else Text("inside", style="green"),
         )
     return table
 

@@ -1,0 +1,76 @@
+"""``rebalancer audit``: what it cost, and whether the ledger tells the truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from rebalancer.cli.options import (
+    PORTFOLIO,
+    JsonOption,
+    LedgerOption,
+    NetworksOption,
+    PortfolioOption,
+    RpcUrlOption,
+)
+
+if TYPE_CHECKING:
+    from rebalancer.cli.session import Session
+    from rebalancer.ledger.store import Ledger
+
+app = typer.Typer(no_args_is_help=True, help="What it cost, and whether the ledger is true.")
+
+
+@app.command("gas")
+def gas(
+    portfolio: PortfolioOption = PORTFOLIO,
+    networks: NetworksOption = None,
+    rpc_url: RpcUrlOption = None,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Gas of every rebalance: by transaction, by component, against plan and traded value."""
+    from rebalancer.cli.output import show, show_json
+    from rebalancer.cli.session import Session
+    from rebalancer.ledger.gas_audit import gas_audit
+    from rebalancer.report.audit import gas_view
+
+    session = Session.open(portfolio, networks, rpc_url, ledger)
+    with _existing(session) as book:
+        audit = gas_audit(book, session.resolved.portfolio.name)
+    if json:
+        show_json(audit)
+    else:
+        show(gas_view(audit))
+
+
+@app.command("reconcile")
+def reconcile(
+    portfolio: PortfolioOption = PORTFOLIO,
+    networks: NetworksOption = None,
+    rpc_url: RpcUrlOption = None,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare the ledger with the chain, to the wei; exits 6 when they differ."""
+    from rebalancer.cli.output import show, show_json
+    from rebalancer.cli.session import Session
+    from rebalancer.errors import ReconciliationMismatch
+    from rebalancer.ledger.reconcile import reconcile as compare
+    from rebalancer.report.audit import reconciliation_view
+
+    session = Session.open(portfolio, networks, rpc_url, ledger)
+    with _existing(session) as book:
+        result = compare(book, session.rpc, session.resolved.portfolio.name)
+    if json:
+        show_json(result)
+    else:
+        show(reconciliation_view(result))
+    if not result.ok:
+        raise typer.Exit(ReconciliationMismatch.exit_code)
+
+
+def _existing(session: Session) -> Ledger:
+    """The ledger, which must exist: a mistyped path must not audit an empty one."""
+    return session.ledger(create=False)

@@ -1,0 +1,61 @@
+"""``rebalancer doctor``: would a rebalance work from here, and if not, what is missing?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from rebalancer.cli.options import (
+    PORTFOLIO,
+    JsonOption,
+    LedgerOption,
+    NetworksOption,
+    PortfolioOption,
+    RpcUrlOption,
+)
+
+if TYPE_CHECKING:
+    from rebalancer.cli.session import Session
+
+
+def doctor(
+    portfolio: PortfolioOption = PORTFOLIO,
+    networks: NetworksOption = None,
+    rpc_url: RpcUrlOption = None,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check node, chain, feeds, pools, executor, key, gas and ledger; changes nothing.
+
+    Exits with the code of the first check that fails.
+    """
+    from rebalancer.cli.output import show, show_json
+    from rebalancer.cli.session import Session
+    from rebalancer.keeper.doctor import Patient, examine
+
+    session = Session.open(portfolio, networks, rpc_url, ledger)
+    patient = Patient(session.rpc, session.resolved, session.signer, lambda: _ledger(session))
+    checks = list(examine(patient))
+    if json:
+        show_json({"ok": all(check.ok for check in checks), "checks": checks})
+    else:
+        for check in checks:
+            mark = "[green]ok  [/green]" if check.ok else "[bold red]FAIL[/bold red]"
+            show(f"{mark} {check.name:<11} {check.detail}")
+            if check.hint:
+                show(f"                 [dim]way out: {check.hint}[/dim]")
+    failed = next((check.exit_code for check in checks if not check.ok), 0)
+    if failed:
+        raise typer.Exit(failed)
+
+
+def _ledger(session: Session) -> str:
+    """Whether the ledger opens; one that does not exist yet is not made."""
+    from pathlib import Path
+
+    place = session.ledger_place()
+    if "://" not in place and not Path(place).exists():
+        return f"{place} will be made by the first run"
+    with session.ledger():
+        return f"{place} opens"

@@ -1,0 +1,108 @@
+"""``rebalancer fork``: a chain to try anything on, that costs nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rebalancer.cli.options import JsonOption, NetworksOption
+
+if TYPE_CHECKING:
+    from rebalancer.devchain.fork import DevChain
+
+
+def fork(
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Load this mainnet block state and fork it.", metavar="FILE"),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the fork; 0 takes a free one.")] = 0,
+    move: Annotated[
+        list[str] | None,
+        typer.Option(help="Move a price and let arbitrage follow, for example WETH=+25%."),
+    ] = None,
+    networks: NetworksOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Fork MAINNET_RPC_URL, or a synthetic mainnet when it is not set; runs until Ctrl-C."""
+    from rebalancer.cli.output import note
+    from rebalancer.config.environment import Environment
+    from rebalancer.config.load import find_networks, load_networks
+    from rebalancer.devchain.fork import open_fork
+    from rebalancer.devchain.market import move as move_market
+
+    moves = dict(parse_move(text) for text in move or [])
+    network = load_networks(networks or find_networks(Path()))["mainnet"]
+    upstream = Environment.load(Path()).get(network.rpc_url_env) if state is None else None
+    if not json:
+        note("starting ...")
+    with open_fork(upstream_url=upstream, state=state, port=port) as chain:
+        if moves:
+            move_market(chain.rpc, network, moves)
+        _announce(chain, json)
+        _wait_for_ctrl_c()
+
+
+def parse_move(text: str) -> tuple[str, int]:
+    """Read ``WETH=+25%`` as ``("WETH", 250_000)``: symbol and change in parts per million."""
+    from rebalancer.config.quantities import parse_ratio
+    from rebalancer.errors import ConfigError
+
+    symbol, _, change = text.partition("=")
+    sign = -1 if change.startswith("-") else 1
+    try:
+        ppm = sign * parse_ratio(change.lstrip("+-"))
+    except ValueError:
+        ppm = None
+    if not symbol or ppm is None or ppm <= -1_000_000:
+        raise ConfigError(f"--move {text}: write it like WETH=+25% or WETH=-10%")
+    return symbol, ppm
+
+
+def _announce(chain: DevChain, as_json: bool) -> None:
+    from rebalancer.cli.output import show, show_json
+    from rebalancer.report.numbers import amount
+
+    if as_json:
+        show_json(_document(chain))
+        return
+    show(f"[bold]{chain.url}[/bold]   chain id {chain.chain_id}   block {chain.block_number}")
+    for wallet in chain.wallets:
+        held = ", ".join(amount(a.raw, a.token) for a in wallet.balances if a.raw)
+        show(f"  {wallet.address}  [dim]{wallet.purpose}[/dim]\n    {held}")
+    for line in chain.notes:
+        show(f"  note: {line}")
+    show(
+        f"logs in {chain.log_files[-1].parent}",
+        f"next: [bold]rebalancer status --rpc-url {chain.url}[/bold]   (Ctrl-C stops the fork)",
+    )
+
+
+def _document(chain: DevChain) -> dict[str, Any]:
+    from rebalancer.model import to_plain
+
+    return {
+        "rpc_url": chain.url,
+        "chain_id": chain.chain_id,
+        "block_number": chain.block_number,
+        "block_hash": chain.block_hash,
+        "lp_block": chain.lp_block,
+        "wallets": to_plain(chain.wallets),
+        "notes": list(chain.notes),
+        "pid": os.getpid(),
+    }
+
+
+def _wait_for_ctrl_c() -> None:
+    """Sleep until SIGINT or SIGTERM, both of which end the fork in good order."""
+    import signal
+    from threading import Event
+
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.wait(0.5):
+        pass

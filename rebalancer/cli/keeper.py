@@ -1,0 +1,146 @@
+"""``rebalancer keeper``: cycles by schedule, until told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rebalancer.cli.options import (
+    ExecuteOption,
+    JsonOption,
+    LedgerOption,
+    NetworksOption,
+    RpcUrlOption,
+)
+from rebalancer.errors import ExecutionError, LedgerError, RebalancerError
+
+if TYPE_CHECKING:
+    from rebalancer.cli.session import Session
+    from rebalancer.keeper.cycle import CycleResult
+
+
+def keeper(
+    portfolio: Annotated[
+        list[Path], typer.Option("--portfolio", "-p", help="A portfolio file; repeat for several.")
+    ] = [Path("portfolio.yaml")],  # noqa: B006 - Typer's way to a default
+    networks: NetworksOption = None,
+    rpc_url: RpcUrlOption = None,
+    ledger: LedgerOption = None,
+    once: Annotated[bool, typer.Option("--once", help="One cycle each, then exit.")] = False,
+    execute: ExecuteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run each portfolio's cycle by its schedule; dry runs unless --execute.
+
+    Ctrl-C or SIGTERM lets the cycle at work finish. An execution error halts its portfolio, a
+    ledger error everything; other errors skip a cycle. With --once it exits with the worst code.
+    """
+    from rebalancer.cli.session import Session
+
+    sessions = [Session.open(path, networks, rpc_url, ledger) for path in portfolio]
+    stop = Event()
+    watches = [Watch(session, execute, json, stop) for session in sessions]
+    if once:
+        for watch in watches:
+            watch.cycle()
+        _exit(watches)
+        return
+
+    from rebalancer.cli.output import note
+    from rebalancer.keeper.schedule import Job, run_schedule
+
+    _stop_on_signal(stop.set)
+    note(f"keeping {len(sessions)} portfolio(s){'' if execute else ', dry runs'}; Ctrl-C stops")
+    jobs = [
+        Job(w.session.resolved.portfolio.name, w.session.resolved.portfolio.schedule, w.cycle)
+        for w in watches
+    ]
+    run_schedule(jobs, stop)
+    note("stopped")
+    _exit(watches)
+
+
+class Watch:
+    """One portfolio under the keeper: what its cycles said, and whether it is halted."""
+
+    def __init__(self, session: Session, execute: bool, as_json: bool, stop: Event) -> None:
+        self.session = session
+        self.exit_code = 0
+        self.halted = False
+        self._execute = execute
+        self._as_json = as_json
+        self._stop = stop
+
+    def cycle(self) -> None:
+        """One cycle and one line about it; the class of an error decides what follows."""
+        if self.halted:
+            return
+        try:
+            result = self.session.cycle(self._execute)
+        except RebalancerError as error:
+            self._failed(error)
+            return
+        from rebalancer.cli.rebalance import cycle_document
+
+        self._say({**cycle_document(result), "portfolio": self._name}, _summary(result))
+
+    @property
+    def _name(self) -> str:
+        return self.session.resolved.portfolio.name
+
+    def _failed(self, error: RebalancerError) -> None:
+        self.exit_code = max(self.exit_code, error.exit_code)
+        follow_up = "skipped this cycle"
+        if isinstance(error, LedgerError):
+            follow_up = "stopped everything"
+            self._stop.set()
+        elif isinstance(error, ExecutionError):
+            follow_up = "halted this portfolio until the keeper is restarted"
+            self.halted = True
+        way_out = f"; way out: {error.hint}" if error.hint else ""
+        body = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
+        self._say(
+            {"portfolio": self._name, "error": body, "follow_up": follow_up},
+            f"{type(error).__name__}: {error}{way_out}; {follow_up}",
+        )
+
+    def _say(self, document: object, line: str) -> None:
+        from rebalancer.cli.output import show, show_json
+
+        if self._as_json:
+            show_json(document)
+            return
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        show(f"{now} {self._name}: {line}")
+
+
+def _summary(result: CycleResult) -> str:
+    from rebalancer.model import Hold
+    from rebalancer.report.numbers import money
+
+    evaluation = result.evaluation
+    nav = f"{money(evaluation.valuation.nav_e8, evaluation.valuation.numeraire)}"
+    head = f"block {evaluation.snapshot.block.number}, NAV {nav}: "
+    if isinstance(evaluation.decision, Hold):
+        return head + "hold, " + "; ".join(reason.text for reason in evaluation.decision.reasons)
+    if result.outcomes:
+        return head + f"rebalanced in {result.outcomes[-1].tx_hash}"
+    return head + f"would rebalance, {len(evaluation.decision.plan.legs)} leg(s) (dry run)"
+
+
+def _exit(watches: list[Watch]) -> None:
+    worst = max(watch.exit_code for watch in watches)
+    if worst:
+        raise typer.Exit(worst)
+
+
+def _stop_on_signal(stop: Callable[[], None]) -> None:
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop())

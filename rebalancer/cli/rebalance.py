@@ -1,0 +1,105 @@
+"""``rebalancer rebalance``: one keeper cycle, by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rebalancer.cli.options import (
+    PORTFOLIO,
+    ExecuteOption,
+    JsonOption,
+    LedgerOption,
+    NetworksOption,
+    PortfolioOption,
+    RpcUrlOption,
+)
+
+if TYPE_CHECKING:
+    from rebalancer.keeper.cycle import CycleResult
+
+
+def rebalance(
+    portfolio: PortfolioOption = PORTFOLIO,
+    networks: NetworksOption = None,
+    rpc_url: RpcUrlOption = None,
+    ledger: LedgerOption = None,
+    execute: ExecuteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Decide, and trade if it is worth it; without --execute only simulate."""
+    from rebalancer.cli.output import note, show_json
+    from rebalancer.cli.session import Session
+
+    session = Session.open(portfolio, networks, rpc_url, ledger)
+    if not json:
+        note("reading, planning, simulating, sending ..." if execute else "reading, planning ...")
+    result = session.cycle(execute)
+    if json:
+        show_json(cycle_document(result))
+    else:
+        show_cycle(result)
+
+
+def cycle_document(result: CycleResult) -> dict[str, Any]:
+    """What a cycle did, as plain data."""
+    from rebalancer.model import Rebalance, to_plain
+    from rebalancer.report.outcome import outcome_document
+    from rebalancer.report.plan import decision_document
+
+    evaluation = result.evaluation
+    document: dict[str, Any] = {
+        "block": to_plain(evaluation.snapshot.block),
+        "decision_id": result.decision_id,
+        "executed": bool(result.outcomes),
+        "recovered": [
+            {"plan_id": item.bundle.plan_id, "transactions": to_plain(item.outcomes)}
+            for item in result.recovered
+        ],
+        **decision_document(evaluation.decision),
+    }
+    if result.dry_run is not None:
+        document["simulation"] = to_plain(result.dry_run.simulation)
+    if result.after is not None and isinstance(evaluation.decision, Rebalance):
+        document |= outcome_document(
+            evaluation.decision.plan,
+            evaluation.valuation,
+            result.outcomes,
+            result.after.valuation,
+            gas_cost_e8(result),
+        )
+    return document
+
+
+def show_cycle(result: CycleResult) -> None:
+    """Decision, then what became of it."""
+    from rebalancer.cli.output import show
+    from rebalancer.model import Rebalance
+    from rebalancer.report.outcome import outcome_view
+    from rebalancer.report.plan import decision_view, simulation_view
+
+    evaluation = result.evaluation
+    for item in result.recovered:
+        mined = ", ".join(outcome.tx_hash for outcome in item.outcomes) or "nothing was mined"
+        show(f"an earlier run was settled: {mined}")
+    show(decision_view(evaluation.decision, evaluation.valuation.numeraire))
+    if result.dry_run is None or not isinstance(evaluation.decision, Rebalance):
+        return
+    show(simulation_view(result.dry_run.simulation))
+    if result.after is None:
+        show("dry run: nothing was signed or sent; add [bold]--execute[/bold] to trade")
+        return
+    show(
+        outcome_view(
+            evaluation.decision.plan,
+            evaluation.valuation,
+            result.outcomes,
+            result.after.valuation,
+            gas_cost_e8(result),
+        )
+    )
+
+
+def gas_cost_e8(result: CycleResult) -> int:
+    """What the cycle's transactions paid for gas, at the deciding snapshot's native price."""
+    wei = sum(outcome.gas_cost_wei for outcome in result.outcomes)
+    return result.evaluation.snapshot.native.value_up(wei)

@@ -1,0 +1,101 @@
+"""One cycle: the whole way from the chain to the ledger, for a keeper and for a person alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rebalancer.amm.valuation import value
+from rebalancer.bundler.follow import Pace
+from rebalancer.bundler.prepare import DryRun, dry_run, prepare
+from rebalancer.bundler.recover import recover
+from rebalancer.bundler.signer import Signer
+from rebalancer.bundler.submit import Settlement, submit
+from rebalancer.config.portfolio import ResolvedPortfolio
+from rebalancer.evm.rpc import Rpc
+from rebalancer.ledger.store import Ledger
+from rebalancer.model import (
+    Decision,
+    Rebalance,
+    Snapshot,
+    TransactionOutcome,
+    Valuation,
+)
+from rebalancer.planner.decide import decide
+from rebalancer.readers.snapshot import read_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was read at one block, what it is worth, and what follows from it."""
+
+    snapshot: Snapshot
+    valuation: Valuation
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class CycleResult:
+    """What one cycle did; ``dry_run`` and ``outcomes`` are empty for a hold.
+
+    ``recovered`` are bundles of an earlier run that this one brought to their end. ``after`` is the
+    portfolio at the block of the last transaction.
+    """
+
+    recovered: tuple[Settlement, ...]
+    evaluation: Evaluation
+    decision_id: str
+    dry_run: DryRun | None = None
+    outcomes: tuple[TransactionOutcome, ...] = ()
+    after: Evaluation | None = None
+
+
+def evaluate(
+    rpc: Rpc,
+    resolved: ResolvedPortfolio,
+    last_rebalance_ts: int | None,
+    block: int | None = None,
+) -> Evaluation:
+    """Read, value and decide at ``block`` (None: the head); changes and records nothing."""
+    snapshot = read_snapshot(rpc, resolved, block)
+    valuation = value(snapshot, resolved.targets)
+    decision = decide(
+        snapshot, valuation, resolved.targets, resolved.policy, last_rebalance_ts=last_rebalance_ts
+    )
+    return Evaluation(snapshot, valuation, decision)
+
+
+def run_dry(rpc: Rpc, resolved: ResolvedPortfolio, ledger: Ledger) -> CycleResult:
+    """A cycle that ends before the signature: decided, recorded, simulated."""
+    portfolio = resolved.portfolio
+    evaluation = evaluate(rpc, resolved, ledger.last_rebalance_ts(portfolio.name))
+    decision_id = _record(ledger, portfolio.name, "dry-run", evaluation)
+    if not isinstance(evaluation.decision, Rebalance):
+        return CycleResult((), evaluation, decision_id)
+    plan = evaluation.decision.plan
+    rehearsed = dry_run(rpc, plan, approvals=portfolio.approvals)
+    return CycleResult((), evaluation, decision_id, rehearsed)
+
+
+def run(
+    rpc: Rpc, resolved: ResolvedPortfolio, ledger: Ledger, signer: Signer, pace: Pace
+) -> CycleResult:
+    """A cycle that trades when it should; what an earlier run left open is settled first."""
+    portfolio = resolved.portfolio
+    recovered = recover(rpc, ledger, resolved.network.chain_id, portfolio.wallet, pace)
+    evaluation = evaluate(rpc, resolved, ledger.last_rebalance_ts(portfolio.name))
+    decision_id = _record(ledger, portfolio.name, "execute", evaluation)
+    if not isinstance(evaluation.decision, Rebalance):
+        return CycleResult(recovered, evaluation, decision_id)
+    plan = evaluation.decision.plan
+    prepared = prepare(rpc, plan, signer, approvals=portfolio.approvals)
+    outcomes = submit(rpc, ledger, plan, prepared.bundle, pace)
+    after = evaluate(
+        rpc, resolved, ledger.last_rebalance_ts(portfolio.name), outcomes[-1].block_number
+    )
+    return CycleResult(recovered, evaluation, decision_id, prepared.dry_run, outcomes, after)
+
+
+def _record(ledger: Ledger, name: str, mode: str, evaluation: Evaluation) -> str:
+    return ledger.record_decision(
+        name, mode, evaluation.snapshot, evaluation.valuation, evaluation.decision
+    )

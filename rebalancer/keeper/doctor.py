@@ -1,0 +1,123 @@
+"""The doctor: everything a rebalance depends on, looked at one by one, nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rebalancer.bundler.executor import EXECUTOR_ADDRESS, check_deployed
+from rebalancer.bundler.signer import Signer
+from rebalancer.config.portfolio import ResolvedPortfolio
+from rebalancer.errors import ConfigError, InsufficientGas, ReadError, RebalancerError
+from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.model import format_units
+from rebalancer.readers.snapshot import read_snapshot
+
+#: Gas of a typical batch of three swaps with its approvals, and the margin of a gas limit.
+_TYPICAL_GAS = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; ``exit_code`` is 0 when it is as it should be."""
+
+    name: str
+    detail: str
+    hint: str
+    exit_code: int
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """What is examined; ``signer`` and ``ledger`` raise when there is none."""
+
+    rpc: Rpc
+    resolved: ResolvedPortfolio
+    signer: Callable[[], Signer]
+    ledger: Callable[[], str]
+
+
+def examine(patient: Patient) -> Iterator[Check]:
+    """Run every check; a failed one does not stop the others."""
+    for name, check in _CHECKS:
+        try:
+            yield Check(name, check(patient), "", 0)
+        except RebalancerError as error:
+            yield Check(name, str(error), error.hint, error.exit_code)
+
+
+def _node(patient: Patient) -> str:
+    client, number = patient.rpc.batch([("web3_clientVersion", ()), ("eth_blockNumber", ())])
+    network = patient.resolved.network
+    return f"{client}, {network.name} (chain id {network.chain_id}), block {int(number, 16):,}"
+
+
+def _portfolio(patient: Patient) -> str:
+    """A whole snapshot: tokens, decimals, feeds and their ages, pairs, reads by block hash."""
+    snapshot = read_snapshot(patient.rpc, patient.resolved)
+    tokens = ", ".join(amount.token.symbol for amount in snapshot.balances)
+    return (
+        f"read at one block hash: {tokens}; {len(snapshot.prices)} fresh prices, "
+        f"{len(snapshot.pairs)} pools"
+    )
+
+
+def _simulation(patient: Patient) -> str:
+    try:
+        patient.rpc.call("eth_simulateV1", {"blockStateCalls": [{"calls": []}]}, "latest")
+    except RpcError as error:
+        raise ReadError(
+            f"the node cannot simulate a sequence of transactions: {error}",
+            hint="plans that need an approval are refused on it; use a node with eth_simulateV1",
+        ) from None
+    return "eth_simulateV1 answers"
+
+
+def _executor(patient: Patient) -> str:
+    check_deployed(patient.rpc)
+    return f"{EXECUTOR_ADDRESS} holds the code that this version ships"
+
+
+def _key(patient: Patient) -> str:
+    address, wallet = patient.signer().address, patient.resolved.portfolio.wallet
+    if address != wallet:
+        raise ConfigError(
+            f"the key is of {address}, the portfolio's wallet is {wallet}",
+            hint="configure the wallet's own key, or put the key's wallet into the portfolio file",
+        )
+    return f"signs for {address}"
+
+
+def _gas_purse(patient: Patient) -> str:
+    rpc, wallet = patient.rpc, patient.resolved.portfolio.wallet
+    balance, price = (
+        int(answer, 16)
+        for answer in rpc.batch([("eth_getBalance", (wallet, "latest")), ("eth_gasPrice", ())])
+    )
+    symbol = patient.resolved.network.native.symbol
+    held, needed = format_units(balance, 18, 6), format_units(_TYPICAL_GAS * price, 18, 6)
+    if balance < _TYPICAL_GAS * price:
+        raise InsufficientGas(
+            f"the wallet has {held} {symbol}, a rebalance needs about {needed}",
+            hint=f"send {symbol} to {wallet}",
+        )
+    return f"{held} {symbol}, a rebalance needs about {needed}"
+
+
+def _ledger(patient: Patient) -> str:
+    return patient.ledger()
+
+
+_CHECKS: tuple[tuple[str, Callable[[Patient], str]], ...] = (
+    ("node", _node),
+    ("portfolio", _portfolio),
+    ("simulation", _simulation),
+    ("executor", _executor),
+    ("key", _key),
+    ("gas purse", _gas_purse),
+    ("ledger", _ledger),
+)

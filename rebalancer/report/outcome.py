@@ -1,0 +1,122 @@
+"""What became of a plan: transactions, fills, and where the portfolio stands after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from rebalancer.model import Fill, Plan, TransactionOutcome, Valuation, to_plain
+from rebalancer.report.layout import new_table
+from rebalancer.report.numbers import gwei, money, percent, points, quantity, short
+
+_LEFT = frozenset({"#", "transaction", "purpose", "paid", "received", "position", ""})
+
+
+def outcome_document(
+    plan: Plan,
+    before: Valuation,
+    outcomes: Sequence[TransactionOutcome],
+    after: Valuation,
+    native_cost_e8: int,
+) -> dict[str, Any]:
+    """Transactions, fills, weights and NAV as plain data; values in 1e-8 of the numeraire.
+
+    ``nav.cost_e8`` is what the NAV lost at the prices of either block, gas not included, which is
+    paid from the native balance beside it: ``nav.gas_e8``.
+    """
+    execute = outcomes[-1]
+    return {
+        "tx_hash": execute.tx_hash,
+        "gas_used": sum(outcome.gas_used for outcome in outcomes),
+        "transactions": to_plain(tuple(outcomes)),
+        "fills": to_plain(_fills(outcomes)),
+        "weights": {
+            p.name: {
+                "before_ppm": before.position(p.name).weight_ppm,
+                "target_ppm": p.target_ppm,
+                "after_ppm": p.weight_ppm,
+            }
+            for p in after.positions
+        },
+        "nav": {
+            "numeraire": after.numeraire,
+            "before_e8": before.nav_e8,
+            "after_e8": after.nav_e8,
+            "cost_e8": before.nav_e8 - after.nav_e8,
+            "planned_after_e8": plan.nav_after_e8,
+            "gas_e8": native_cost_e8,
+        },
+    }
+
+
+def outcome_view(
+    plan: Plan,
+    before: Valuation,
+    outcomes: Sequence[TransactionOutcome],
+    after: Valuation,
+    native_cost_e8: int,
+) -> RenderableType:
+    """Transactions, fills against the plan, weights and NAV before and after."""
+    numeraire = after.numeraire
+    cost = before.nav_e8 - after.nav_e8
+    total = Text.assemble(
+        ("NAV ", "dim"),
+        f"{money(before.nav_e8, numeraire)} -> {money(after.nav_e8, numeraire)} {numeraire}",
+        ("   cost ", "dim"),
+        f"{money(cost, numeraire)} in the pools, {money(native_cost_e8, numeraire)} for gas",
+    )
+    return Group(_transactions(outcomes), _filled(plan, outcomes), _weights(before, after), total)
+
+
+def _fills(outcomes: Sequence[TransactionOutcome]) -> tuple[Fill, ...]:
+    return tuple(fill for outcome in outcomes for fill in outcome.fills)
+
+
+def _transactions(outcomes: Sequence[TransactionOutcome]) -> RenderableType:
+    names = ("transaction", "purpose", "block", "gas", "price")
+    table = new_table("Transactions", *names, left=_LEFT)
+    for outcome in outcomes:
+        table.add_row(
+            short(outcome.tx_hash, 18),
+            outcome.purpose,
+            f"{outcome.block_number}",
+            f"{outcome.gas_used:,}",
+            gwei(outcome.effective_gas_price_wei),
+        )
+    return table
+
+
+def _filled(plan: Plan, outcomes: Sequence[TransactionOutcome]) -> RenderableType:
+    names = ("#", "paid", "amount in", "received", "amount out", "against the plan")
+    table = new_table("Fills", *names, left=_LEFT)
+    for fill in _fills(outcomes):
+        planned = plan.legs[fill.index].amount_out
+        difference = fill.amount_out - planned
+        token = fill.token_out
+        exact = "equal to the wei"
+        table.add_row(
+            f"{fill.index + 1}",
+            fill.token_in.symbol,
+            quantity(fill.amount_in, fill.token_in),
+            token.symbol,
+            quantity(fill.amount_out, token),
+            exact if difference == 0 else f"{difference:+,} of its smallest unit",
+        )
+    return table
+
+
+def _weights(before: Valuation, after: Valuation) -> RenderableType:
+    names = ("position", "before", "target", "after", "drift after")
+    table = new_table("Weights", *names, left=_LEFT)
+    for position in after.positions:
+        table.add_row(
+            position.name,
+            percent(before.position(position.name).weight_ppm),
+            percent(position.target_ppm),
+            percent(position.weight_ppm),
+            points(position.drift_ppm),
+        )
+    return table
