@@ -1,0 +1,149 @@
+"""A wallet across one block: what its balances did against what the ledger and the logs explain.
+
+Per token, to the smallest unit:
+
+    balance(block) - balance(parent) = our fills + transfers that are not ours + gifts to pairs
+
+A gift is what a pair had above its reserves: its Swap event counts that as paid in, the wallet did
+not pay it. It is proven by our transaction's own Transfer events, and noted. Of the native token:
+
+    balance(block) - balance(parent) = -our gas + transactions that are not ours + withdrawals
+
+Ether that contracts pay in or out (internal calls) is in no log, and stays unexplained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rebalancer.ledger.chain import Block, Chain, Receipt
+from rebalancer.ledger.findings import Finding
+from rebalancer.model import Fill, Plan, Token, TransactionOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class OurTransaction:
+    """A transaction that the ledger calls mined, as the ledger and the chain know it."""
+
+    plan: Plan
+    outcome: TransactionOutcome
+    receipt: Receipt
+
+
+def check_block(
+    chain: Chain, wallet: str, block: Block, ours: Sequence[OurTransaction], tokens: Sequence[Token]
+) -> tuple[list[Finding], list[Finding]]:
+    """Findings and notes about ``wallet`` in ``block``, in which ``ours`` are all of our own."""
+    addresses = [token.address for token in tokens]
+    native_before, before = chain.balances(wallet, addresses, block.parent_hash)
+    native_after, after = chain.balances(wallet, addresses, block.hash)
+
+    expected = _net_of_fills(ours)
+    notes = []
+    for item in ours:
+        for (pair, paid_in), amount in _gifts(item, wallet).items():
+            expected[paid_in] = expected.get(paid_in, 0) + amount
+            notes.append(_gift_note(item, pair, paid_in, amount))
+    own_hashes = {item.outcome.tx_hash for item in ours}
+    for transfer in chain.transfers(wallet, addresses, block.hash):
+        if transfer.tx_hash not in own_hashes:
+            sign = (transfer.receiver == wallet.lower()) - (transfer.sender == wallet.lower())
+            expected[transfer.token] = expected.get(transfer.token, 0) + sign * transfer.amount
+
+    findings = []
+    for token in tokens:
+        actual = after[token.address] - before[token.address]
+        wanted = expected.get(token.address.lower(), 0)
+        if actual != wanted:
+            findings.append(_unexplained(block, "token-balance", token.symbol, wanted, actual))
+    wanted = _native_change(chain, wallet, block, ours)
+    actual = native_after - native_before
+    if actual != wanted:
+        findings.append(_unexplained(block, "native-balance", None, wanted, actual))
+    return findings, notes
+
+
+def _net_of_fills(ours: Sequence[OurTransaction]) -> dict[str, int]:
+    """Net change by token address (lower case): chained legs pass the wallet by."""
+    net: dict[str, int] = {}
+    for item in ours:
+        legs = item.plan.legs
+        for fill in item.outcome.fills:
+            token_in, token_out = fill.token_in.address.lower(), fill.token_out.address.lower()
+            if not legs[fill.index].chained:
+                net[token_in] = net.get(token_in, 0) - fill.amount_in
+            following = fill.index + 1
+            if following == len(legs) or not legs[following].chained:
+                net[token_out] = net.get(token_out, 0) + fill.amount_out
+    return net
+
+
+def _gifts(item: OurTransaction, wallet: str) -> dict[tuple[str, str], int]:
+    """What pairs counted as paid in beyond what the wallet paid them, by (pair, token)."""
+    gifts: dict[tuple[str, str], int] = {}
+    for fill in item.outcome.fills:
+        if not item.plan.legs[fill.index].chained:
+            key = _pair_and_token(fill)
+            gifts[key] = gifts.get(key, 0) + fill.amount_in
+    for transfer in item.receipt.transfers:
+        key = (transfer.receiver, transfer.token)
+        if key in gifts and transfer.sender == wallet.lower():
+            gifts[key] -= transfer.amount
+    # Less than was paid is no gift: a fee on transfer, or a lie; the balance will not add up.
+    return {key: amount for key, amount in gifts.items() if amount > 0}
+
+
+def _pair_and_token(fill: Fill) -> tuple[str, str]:
+    return fill.pair.lower(), fill.token_in.address.lower()
+
+
+def _native_change(chain: Chain, wallet: str, block: Block, ours: Sequence[OurTransaction]) -> int:
+    own_hashes = {item.outcome.tx_hash for item in ours}
+    owner = wallet.lower()
+    others = [
+        tx
+        for tx in block.transactions
+        if tx.tx_hash not in own_hashes
+        and (tx.sender == owner or (tx.to == owner and tx.value_wei))
+    ]
+    receipts: Mapping[str, Receipt | None] = chain.receipts([tx.tx_hash for tx in others])
+    change = -sum(item.outcome.gas_cost_wei for item in ours)
+    for tx in others:
+        receipt = receipts[tx.tx_hash]
+        if receipt is None:
+            continue  # the node contradicts itself; the difference will show
+        if receipt.status == 1:
+            change += tx.value_wei * ((tx.to == owner) - (tx.sender == owner))
+        if tx.sender == owner:
+            change -= receipt.gas_cost_wei
+    return change + sum(wei for address, wei in block.withdrawals if address == owner)
+
+
+def _gift_note(item: OurTransaction, pair: str, token: str, amount: int) -> Finding:
+    return Finding(
+        "gift-to-pair",
+        f"pair {pair} held {amount} units of {token} above its reserves; "
+        "the fill counts them as paid, the wallet did not pay them",
+        tx_hash=item.outcome.tx_hash,
+        block_number=item.outcome.block_number,
+        token=token,
+        difference=amount,
+    )
+
+
+def _unexplained(
+    block: Block, code: str, symbol: str | None, expected: int, actual: int
+) -> Finding:
+    what = f"{symbol} balance" if symbol else "native balance"
+    unit = f"units of {symbol}" if symbol else "wei"
+    return Finding(
+        code,
+        f"block {block.number}: the {what} changed by {actual} {unit}, "
+        f"{expected} are explained: {actual - expected} unexplained",
+        block_number=block.number,
+        token=symbol,
+        expected=expected,
+        actual=actual,
+        difference=actual - expected,
+    )

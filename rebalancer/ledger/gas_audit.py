@@ -1,0 +1,204 @@
+"""What each rebalance cost in gas: by transaction, by component, against the plan and the trade."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rebalancer.ledger.queries import RebalanceRecord, rebalances, snapshot_of_plan
+from rebalancer.ledger.store import Ledger
+from rebalancer.model import PPM, Price, Snapshot, TransactionOutcome, mul_div_up
+
+
+@dataclass(frozen=True, slots=True)
+class GasLine:
+    """Gas of one component; refunds are negative. ``cost_e8`` in 1e-8 of the numeraire.
+
+    The lines of one table add up exactly to its total in all three figures: each ``cost_e8`` is
+    the difference of two running totals rounded up, so within one unit of its own exact value.
+    """
+
+    component: str
+    gas: int
+    cost_wei: int
+    cost_e8: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionGas:
+    """Gas of one mined transaction, approvals and reverted ones too."""
+
+    tx_hash: str
+    purpose: str
+    status: int
+    block_number: int
+    gas_used: int
+    effective_gas_price_wei: int
+    cost_wei: int
+    cost_e8: int
+    lines: tuple[GasLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceGas:
+    """Gas of one plan's mined transactions, at the native price of the deciding snapshot.
+
+    ``cost_e8`` is rounded up, once. ``expected_gas`` and ``expected_cost_e8`` are the plan's.
+    ``traded_e8`` is what the wallet really sold, at the deciding snapshot's prices, rounded down;
+    ``share_ppm`` is cost over traded, rounded up, None when nothing was traded.
+    """
+
+    portfolio: str
+    plan_id: str
+    chain_id: int
+    numeraire: str
+    state: str
+    transactions: tuple[TransactionGas, ...]
+    lines: tuple[GasLine, ...]
+    gas_used: int
+    cost_wei: int
+    cost_e8: int
+    expected_gas: int
+    expected_cost_e8: int
+    traded_e8: int
+    share_ppm: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GasTotal:
+    """Sums over the rebalances of one chain and numeraire; other gas and money does not add."""
+
+    chain_id: int
+    numeraire: str
+    rebalances: int
+    transactions: int
+    lines: tuple[GasLine, ...]
+    gas_used: int
+    cost_wei: int
+    cost_e8: int
+    expected_gas: int
+    expected_cost_e8: int
+    traded_e8: int
+    share_ppm: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GasAudit:
+    """Rebalances oldest first, and their totals by chain and numeraire."""
+
+    rebalances: tuple[RebalanceGas, ...]
+    totals: tuple[GasTotal, ...]
+
+
+def gas_audit(ledger: Ledger, portfolio: str | None = None) -> GasAudit:
+    """Add up the gas of every rebalance that has a mined transaction.
+
+    Components are as the bundler recorded them; ``reconcile`` reports a transaction whose
+    components do not add up to its gas.
+    """
+    audited = [
+        _rebalance(record, snapshot_of_plan(ledger, record.plan_id))
+        for record in rebalances(ledger, portfolio)
+        if any(tx.outcome is not None for tx in record.transactions)
+    ]
+    groups: dict[tuple[int, str], list[RebalanceGas]] = {}
+    for item in audited:
+        groups.setdefault((item.chain_id, item.numeraire), []).append(item)
+    totals = tuple(_total(chain, name, items) for (chain, name), items in groups.items())
+    return GasAudit(rebalances=tuple(audited), totals=totals)
+
+
+def _rebalance(record: RebalanceRecord, snapshot: Snapshot) -> RebalanceGas:
+    plan = record.plan
+    mined = [tx.outcome for tx in record.transactions if tx.outcome is not None]
+    cost_e8 = record.native.value_up(record.gas_cost_wei)
+    traded_e8 = sum(
+        snapshot.price(fill.token_in).value_down(fill.amount_in)
+        for fill in record.fills
+        if not plan.legs[fill.index].chained
+    )
+    return RebalanceGas(
+        portfolio=record.portfolio,
+        plan_id=record.plan_id,
+        chain_id=plan.chain_id,
+        numeraire=plan.numeraire,
+        state=record.state,
+        transactions=tuple(_transaction(outcome, record.native) for outcome in mined),
+        lines=_lines(mined, record.native),
+        gas_used=record.gas_used,
+        cost_wei=record.gas_cost_wei,
+        cost_e8=cost_e8,
+        expected_gas=plan.costs.gas_units,
+        expected_cost_e8=plan.costs.gas_e8,
+        traded_e8=traded_e8,
+        share_ppm=_share(cost_e8, traded_e8),
+    )
+
+
+def _transaction(outcome: TransactionOutcome, native: Price) -> TransactionGas:
+    return TransactionGas(
+        tx_hash=outcome.tx_hash,
+        purpose=outcome.purpose,
+        status=outcome.status,
+        block_number=outcome.block_number,
+        gas_used=outcome.gas_used,
+        effective_gas_price_wei=outcome.effective_gas_price_wei,
+        cost_wei=outcome.gas_cost_wei,
+        cost_e8=native.value_up(outcome.gas_cost_wei),
+        lines=_lines([outcome], native),
+    )
+
+
+def _lines(mined: Sequence[TransactionOutcome], native: Price) -> tuple[GasLine, ...]:
+    """Components of several transactions by name, in order of first appearance."""
+    gas: dict[str, int] = {}
+    wei: dict[str, int] = {}
+    for outcome in mined:
+        for component in outcome.components:
+            cost = component.gas * outcome.effective_gas_price_wei
+            gas[component.name] = gas.get(component.name, 0) + component.gas
+            wei[component.name] = wei.get(component.name, 0) + cost
+    lines: list[GasLine] = []
+    running_wei = running_e8 = 0
+    for name, units in gas.items():
+        running_wei += wei[name]
+        cost_e8 = native.value_up(running_wei) - running_e8
+        running_e8 += cost_e8
+        lines.append(GasLine(name, units, wei[name], cost_e8))
+    return tuple(lines)
+
+
+def _total(chain_id: int, numeraire: str, items: Sequence[RebalanceGas]) -> GasTotal:
+    cost_e8 = sum(item.cost_e8 for item in items)
+    traded_e8 = sum(item.traded_e8 for item in items)
+    return GasTotal(
+        chain_id=chain_id,
+        numeraire=numeraire,
+        rebalances=len(items),
+        transactions=sum(len(item.transactions) for item in items),
+        lines=_merged(line for item in items for line in item.lines),
+        gas_used=sum(item.gas_used for item in items),
+        cost_wei=sum(item.cost_wei for item in items),
+        cost_e8=cost_e8,
+        expected_gas=sum(item.expected_gas for item in items),
+        expected_cost_e8=sum(item.expected_cost_e8 for item in items),
+        traded_e8=traded_e8,
+        share_ppm=_share(cost_e8, traded_e8),
+    )
+
+
+def _merged(lines: Iterable[GasLine]) -> tuple[GasLine, ...]:
+    merged: dict[str, GasLine] = {}
+    for line in lines:
+        old = merged.get(line.component, GasLine(line.component, 0, 0, 0))
+        merged[line.component] = GasLine(
+            line.component,
+            old.gas + line.gas,
+            old.cost_wei + line.cost_wei,
+            old.cost_e8 + line.cost_e8,
+        )
+    return tuple(merged.values())
+
+
+def _share(cost_e8: int, traded_e8: int) -> int | None:
+    return mul_div_up(cost_e8, PPM, traded_e8) if traded_e8 else None

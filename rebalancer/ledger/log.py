@@ -1,0 +1,113 @@
+"""The log itself: put an object, append an event, find the last word on a transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, func, select
+
+from rebalancer.errors import LedgerError
+from rebalancer.ledger import codec
+from rebalancer.ledger.schema import GENESIS, TRANSACTION_KINDS, events, objects, submissions
+from rebalancer.model import digest, to_json
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the log; ``body`` is the digest of the object it brings, if any.
+
+    ``decided``: subject is a decision id, body its evaluation. ``stored``: subject is a transaction
+    hash, body its bundle. ``sent``: no body. ``mined``: body is the outcome. ``dropped``: ``note``
+    is the reason.
+    """
+
+    kind: str
+    subject: str
+    body: str | None = None
+    note: str = ""
+
+
+def event_id(parent: str, recorded_ts: int, event: Event) -> str:
+    """Digest by which the next event names this one."""
+    return digest(
+        {
+            "parent": parent,
+            "recorded_ts": recorded_ts,
+            "kind": event.kind,
+            "subject": event.subject,
+            "body": event.body,
+            "note": event.note,
+        }
+    )
+
+
+def append(connection: Connection, event: Event, recorded_ts: int) -> int:
+    """Add ``event`` after the newest one; returns its number. The caller holds the write lock."""
+    newest = select(events.c.id).order_by(events.c.seq.desc()).limit(1)
+    parent = connection.execute(newest).scalar_one_or_none() or GENESIS
+    statement = events.insert().values(
+        id=event_id(parent, recorded_ts, event),
+        parent=parent,
+        recorded_ts=recorded_ts,
+        kind=event.kind,
+        subject=event.subject,
+        body=event.body,
+        note=event.note,
+    )
+    return int(connection.execute(statement.returning(events.c.seq)).scalar_one())
+
+
+def last_event(connection: Connection, subject: str) -> Event | None:
+    """The newest event about a transaction or a decision."""
+    statement = (
+        select(events.c.kind, events.c.subject, events.c.body, events.c.note)
+        .where(events.c.subject == subject)
+        .order_by(events.c.seq.desc())
+        .limit(1)
+    )
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else Event(*row)
+
+
+def put(connection: Connection, value: Any) -> str:
+    """Store ``value`` under its digest, unless it is there; returns the digest."""
+    name = digest(value)
+    if not has(connection, name):
+        row = {"digest": name, "kind": codec.kind_of(value), "body": to_json(value)}
+        connection.execute(objects.insert().values(row))
+    return name
+
+
+def has(connection: Connection, name: str) -> bool:
+    """Whether an object of this digest is stored."""
+    statement = select(objects.c.digest).where(objects.c.digest == name)
+    return connection.execute(statement).one_or_none() is not None
+
+
+def get(connection: Connection, cls: type[T], name: str) -> T:
+    """The stored object of this digest; raises LedgerError when it is missing or damaged."""
+    statement = select(objects.c.body).where(objects.c.digest == name)
+    body = connection.execute(statement).scalar_one_or_none()
+    if body is None:
+        raise LedgerError(
+            f"the ledger is damaged: object {name[:12]} is missing",
+            hint="restore the ledger from a backup",
+        )
+    return codec.load(cls, name, body)
+
+
+def latest_transaction_events() -> Select[int]:
+    """Numbers of the events that say what state each transaction is in: the last word wins."""
+    return (
+        select(func.max(events.c.seq))
+        .where(events.c.kind.in_(TRANSACTION_KINDS))
+        .group_by(events.c.subject)
+    )
+
+
+def latest_submissions() -> Select[int]:
+    """Numbers of the events by which each transaction was stored last."""
+    return select(func.max(submissions.c.event)).group_by(submissions.c.tx_hash)

@@ -1,0 +1,293 @@
+"""The ledger: written before and after money moves, never changed, folded when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import Connection, Engine, func, inspect, select
+
+from rebalancer.errors import LedgerError
+from rebalancer.ledger import dialect, log, rows, rules
+from rebalancer.ledger.codec import Evaluation
+from rebalancer.ledger.log import Event
+from rebalancer.ledger.schema import (
+    SCHEMA_VERSION,
+    decisions,
+    events,
+    fills,
+    gas_components,
+    metadata,
+    outcomes,
+    schema,
+    submissions,
+)
+from rebalancer.model import (
+    Bundle,
+    Decision,
+    Plan,
+    Rebalance,
+    Snapshot,
+    TransactionOutcome,
+    Valuation,
+    digest,
+)
+
+MODES = ("dry-run", "execute")
+
+
+class Ledger:
+    """Append-only record of decisions and transactions, on SQLite or PostgreSQL.
+
+    A context manager. Every writing method is one database transaction and returns after the disk
+    has it; calling one again with the same arguments changes nothing. All of them raise LedgerError
+    with a hint. Implements the bundler's ``Journal``.
+    """
+
+    def __init__(self, engine: Engine, where: str, clock: Callable[[], int]) -> None:
+        self._reader = engine
+        self._writer = engine.execution_options(**{dialect.WRITES: True})
+        self._clock = clock
+        self.where = where
+
+    @classmethod
+    def open(
+        cls,
+        path_or_url: str | Path,
+        clock: Callable[[], int],
+        *,
+        create: bool = True,
+        busy_timeout_ms: int = 10_000,
+    ) -> Ledger:
+        """Open the ledger at a path (SQLite) or URL (``postgresql://...``), making it if new.
+
+        ``clock`` gives unix seconds. ``create=False`` is for audits: a mistyped path must not
+        reconcile an empty ledger. Raises LedgerError for another version's ledger and for what
+        is none.
+        """
+        engine, where = dialect.locate(path_or_url, create=create, busy_timeout_ms=busy_timeout_ms)
+        ledger = cls(engine, where, clock)
+        try:
+            ledger._prepare(create)
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    def close(self) -> None:
+        self._reader.dispose()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view of the ledger."""
+        with dialect.translated(self.where), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with dialect.translated(self.where), self._writer.begin() as connection:
+            yield connection
+
+    # Decisions
+
+    def record_decision(
+        self,
+        portfolio: str,
+        mode: str,
+        snapshot: Snapshot,
+        valuation: Valuation,
+        decision: Decision,
+    ) -> str:
+        """Remember what was decided, also a hold, and on what; returns the decision id.
+
+        The id is a digest: the same decision recorded twice is one decision. Refuses a chain of
+        objects in which one does not name the one before it.
+        """
+        if mode not in MODES:
+            raise LedgerError(f"a decision's mode is {' or '.join(MODES)}, not {mode!r}")
+        rules.check_lineage(snapshot, valuation, decision)
+        with self._writing() as connection:
+            evaluation = Evaluation(
+                portfolio=portfolio,
+                mode=mode,
+                snapshot=log.put(connection, snapshot),
+                valuation=log.put(connection, valuation),
+                decision=log.put(connection, decision),
+            )
+            decision_id = digest(evaluation)
+            if log.has(connection, decision_id):
+                return decision_id
+            log.put(connection, evaluation)
+            if isinstance(decision, Rebalance):
+                log.put(connection, decision.plan)
+            event = self._append(connection, Event("decided", decision_id, decision_id))
+            row = rows.decision_row(event, decision_id, evaluation, snapshot, decision)
+            connection.execute(decisions.insert().values(row))
+            return decision_id
+
+    def last_rebalance_ts(self, portfolio: str) -> int | None:
+        """Timestamp of the block on which the newest executed plan was decided, or None.
+
+        Executed is a plan whose ``execute`` transaction succeeded, as far as is known now.
+        """
+        statement = (
+            select(func.max(decisions.c.block_ts))
+            .select_from(decisions)
+            .join(submissions, submissions.c.plan_id == decisions.c.plan_id)
+            .join(outcomes, outcomes.c.tx_hash == submissions.c.tx_hash)
+            .where(
+                decisions.c.portfolio == portfolio,
+                decisions.c.mode == "execute",
+                submissions.c.purpose == "execute",
+                submissions.c.event.in_(log.latest_submissions()),
+                outcomes.c.event.in_(log.latest_transaction_events()),
+                outcomes.c.status == 1,
+            )
+        )
+        with self.reading() as connection:
+            return connection.execute(statement).scalar_one()
+
+    # The bundler's journal
+
+    def store_bundle(self, plan: Plan, bundle: Bundle) -> None:
+        """Remember signed transactions before the first of them is sent.
+
+        Refuses a plan that no recorded ``execute`` decision holds, and a transaction that is mined
+        already or still open for another plan: each would be a way to send something twice.
+        """
+        plan_id = digest(plan)
+        if bundle.plan_id != plan_id:
+            raise LedgerError("the bundle belongs to another plan", plan_id=plan_id)
+        with self._writing() as connection:
+            if not rules.is_decided(connection, plan_id):
+                raise LedgerError(
+                    f"plan {plan_id[:12]} has no recorded decision to execute it",
+                    hint="record the decision before its bundle",
+                    plan_id=plan_id,
+                )
+            bundle_id = log.put(connection, bundle)
+            for position, transaction in enumerate(bundle.transactions):
+                if rules.is_open_for(connection, transaction.tx_hash, plan_id):
+                    continue
+                event = self._append(connection, Event("stored", transaction.tx_hash, bundle_id))
+                row = rows.submission_row(event, bundle_id, bundle, position)
+                connection.execute(submissions.insert().values(row))
+
+    def record_sent(self, tx_hash: str) -> None:
+        """A node accepted the transaction (or already knew it)."""
+        with self._writing() as connection:
+            self._append_news(connection, Event("sent", tx_hash))
+
+    def record_outcome(self, outcome: TransactionOutcome) -> None:
+        """The transaction was mined; a later, different outcome (a reorg) replaces this one."""
+        with self._writing() as connection:
+            body = log.put(connection, outcome)
+            event = self._append_news(connection, Event("mined", outcome.tx_hash, body))
+            if event is None:
+                return
+            connection.execute(outcomes.insert().values(rows.outcome_row(event, outcome)))
+            for fill in rows.fill_rows(event, outcome):
+                connection.execute(fills.insert().values(fill))
+            for component in rows.gas_rows(event, outcome):
+                connection.execute(gas_components.insert().values(component))
+
+    def record_dropped(self, tx_hash: str, reason: str) -> None:
+        """The transaction can never be mined any more, or was never sent and never will be."""
+        with self._writing() as connection:
+            self._append_news(connection, Event("dropped", tx_hash, note=reason))
+
+    def open_bundles(self, chain_id: int, wallet: str) -> Sequence[tuple[Plan, Bundle]]:
+        """Bundles that hold an open transaction, oldest first; only those transactions in them."""
+        statement = (
+            select(submissions.c.bundle_id, submissions.c.tx_hash)
+            .join(events, events.c.subject == submissions.c.tx_hash)
+            .where(
+                submissions.c.chain_id == chain_id,
+                func.lower(submissions.c.wallet) == wallet.lower(),
+                submissions.c.event.in_(log.latest_submissions()),
+                events.c.seq.in_(log.latest_transaction_events()),
+                events.c.kind.in_(("stored", "sent")),
+            )
+            .order_by(submissions.c.event)
+        )
+        open_hashes: dict[str, set[str]] = {}
+        with self.reading() as connection:
+            for bundle_id, tx_hash in connection.execute(statement):
+                open_hashes.setdefault(bundle_id, set()).add(tx_hash)
+            result = []
+            for bundle_id, hashes in open_hashes.items():
+                bundle = log.get(connection, Bundle, bundle_id)
+                still_open = tuple(tx for tx in bundle.transactions if tx.tx_hash in hashes)
+                plan = log.get(connection, Plan, bundle.plan_id)
+                result.append((plan, replace(bundle, transactions=still_open)))
+            return result
+
+    def _append(self, connection: Connection, event: Event) -> int:
+        return log.append(connection, event, self._clock())
+
+    def _append_news(self, connection: Connection, event: Event) -> int | None:
+        """Append unless it is what was said last; the transaction must have been stored."""
+        last = log.last_event(connection, event.subject)
+        if last is None:
+            raise LedgerError(
+                f"transaction {event.subject[:12]} is not in the ledger",
+                hint="its bundle must be stored before it is sent",
+                tx_hash=event.subject,
+            )
+        return None if last == event else self._append(connection, event)
+
+    def _prepare(self, create: bool) -> None:
+        if not self._is_ledger():
+            if not create:
+                raise LedgerError(f"there is no ledger at {self.where}", hint="check the path")
+            with dialect.translated(self.where):
+                dialect.use_wal(self._reader)
+            self._create()
+        with self.reading() as connection:
+            version = connection.execute(select(func.max(schema.c.version))).scalar_one()
+        if version != SCHEMA_VERSION:
+            raise LedgerError(
+                f"the ledger {self.where} has version {version}, this program writes version "
+                f"{SCHEMA_VERSION}",
+                hint="use the release that wrote it, or start a new ledger beside it",
+            )
+        with dialect.translated(self.where):
+            dialect.use_wal(self._reader)
+
+    def _is_ledger(self) -> bool:
+        with self.reading() as connection:
+            return self._has_schema(connection)
+
+    def _has_schema(self, connection: Connection) -> bool:
+        names = inspect(connection).get_table_names()
+        if schema.name in names:
+            return True
+        if names:
+            raise LedgerError(
+                f"the database {self.where} is not a ledger: it has other tables",
+                hint="name another file or database",
+            )
+        return False
+
+    def _create(self) -> None:
+        with self._writing() as connection:
+            if self._has_schema(connection):
+                return  # another process was faster
+            metadata.create_all(connection)
+            dialect.create_guards(connection)
+            row = {"version": SCHEMA_VERSION, "created_ts": self._clock()}
+            connection.execute(schema.insert().values(row))
