@@ -46,8 +46,8 @@ LIQUIDITY_CASES = 800
 
 
 @pytest.fixture(scope="module")
-def anvil() -> Iterator[Anvil]:
-    with start_anvil(AnvilOptions(chain_id=1)) as anvil:
+def anvil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
+    with start_anvil(AnvilOptions(chain_id=1), log_dir=tmp_path_factory.mktemp("anvil")) as anvil:
         yield anvil
 
 
@@ -128,7 +128,7 @@ def check_swaps(official: OfficialPair, swaps: list[tuple[PairState, int, bool]]
 
 def random_swaps(seed: int, count: int, fee_ppm: int) -> list[tuple[PairState, int, bool]]:
     dice = Dice(seed)
-    swaps = []
+    swaps: list[tuple[PairState, int, bool]] = []
     while len(swaps) < count:
         pair, from_token0 = dice.pair(fee_ppm), dice.coin()
         room = UINT112_MAX - (pair.reserve0 if from_token0 else pair.reserve1)
@@ -334,7 +334,7 @@ def test_mint__random_pairs__gives_the_shares_we_say(
     official: OfficialPair, protocol_fee_on: bool
 ) -> None:
     dice = Dice(8 + protocol_fee_on)
-    mints = []
+    mints: list[tuple[PairState, int, int]] = []
     while len(mints) < LIQUIDITY_CASES:
         pair = grown_pair(dice, protocol_fee_on)
         room0, room1 = UINT112_MAX - pair.reserve0, UINT112_MAX - pair.reserve1
