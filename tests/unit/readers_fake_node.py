@@ -173,7 +173,8 @@ def put_pair(
 ) -> str:
     net = network()
     pair = net.amms[amm].pair_address(net.token(a), net.token(b))
-    node.put(pair, "getReserves()", (), word(r0, r1, NOW % 2**32))
+    # The third word is the time of the last trade modulo 2**32, so 0 is a time like any other.
+    node.put(pair, "getReserves()", (), word(r0, r1, 0))
     node.put(pair, "totalSupply()", (), word(supply))
     node.put(pair, "kLast()", (), word(k))
     node.put(pair, "balanceOf(address)", (WALLET,), word(supply // 10))

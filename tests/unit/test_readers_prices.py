@@ -101,6 +101,12 @@ def test_age__at_the_limit_is_allowed__one_second_more_is_not() -> None:
     assert caught.value.block == 100
 
 
+def test_answer__of_the_smallest_unit__is_a_price() -> None:
+    node = mainnet()
+    node.put(FEED, "latestRoundData()", (), word(9, 1, NOW, NOW, 9))
+    assert ratio(read(node).prices[0]) == Fraction(1, 10**8)
+
+
 @pytest.mark.parametrize(
     ("round_data", "fault"),
     [
