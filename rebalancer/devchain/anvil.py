@@ -101,10 +101,10 @@ class Anvil:
     """A running Anvil; a context manager that stops it. ``rpc`` talks to it."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], port: int, log_file: Path, secret_url: str | None
+        self, process: subprocess.Popen[bytes], port: int, log_file: Path, fork_url: str | None
     ) -> None:
         self._process = process
-        self._secret_url = secret_url
+        self._fork_url = fork_url
         self.url = f"http://127.0.0.1:{port}"
         self.log_file = log_file
         self.rpc = HttpRpc(self.url, timeout_s=60.0)
@@ -124,13 +124,18 @@ class Anvil:
         self.stop()
 
     @property
+    def process_group(self) -> int:
+        """Process group of Anvil and of the shell that watches over it."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
     def stop(self) -> None:
         """Stop Anvil and wait until it is gone; safe to call again. The log file stays."""
         _end(self._process)
-        _redact(self.log_file, self._secret_url)
+        _redact(self.log_file, self._fork_url)
 
 
 def find_anvil() -> Path:
@@ -169,7 +174,6 @@ def start_anvil(
         log_dir.mkdir(parents=True, exist_ok=True)
     log_fd, log_name = tempfile.mkstemp(prefix="anvil-", suffix=".log", dir=log_dir)
     log_file = Path(log_name)
-    secret_url = options.fork_url if _may_be_secret(options.fork_url) else None
     os.close(log_fd)
     with log_file.open("ab") as log:  # append mode, so that _redact may shorten the file
         process = subprocess.Popen(  # noqa: S603
@@ -180,13 +184,13 @@ def start_anvil(
             start_new_session=True,  # Ctrl-C in the terminal is ours to handle
         )
     try:
-        port = _await_port(process, log_file, time.monotonic() + timeout_s, secret_url)
+        port = _await_port(process, log_file, time.monotonic() + timeout_s, options.fork_url)
     except BaseException:
         _end(process)
-        _redact(log_file, secret_url)
+        _redact(log_file, options.fork_url)
         raise
-    _redact(log_file, secret_url)
-    return Anvil(process, port, log_file, secret_url)
+    _redact(log_file, options.fork_url)
+    return Anvil(process, port, log_file, options.fork_url)
 
 
 def _platform_package() -> str:
@@ -197,7 +201,7 @@ def _platform_package() -> str:
 
 
 def _await_port(
-    process: subprocess.Popen[bytes], log_file: Path, give_up_at: float, secret_url: str | None
+    process: subprocess.Popen[bytes], log_file: Path, give_up_at: float, fork_url: str | None
 ) -> int:
     """Port that Anvil says it listens on."""
     while True:
@@ -208,13 +212,13 @@ def _await_port(
         if ended or time.monotonic() > give_up_at:
             what = "stopped at once" if ended else "did not answer in time"
             raise ConfigError(
-                f"Anvil {what}: {_last_words(text, secret_url)}", hint=f"its log is {log_file}"
+                f"Anvil {what}: {_last_words(text, fork_url)}", hint=f"its log is {log_file}"
             )
         time.sleep(0.002)
 
 
-def _last_words(text: str, secret_url: str | None) -> str:
-    lines = [line.strip() for line in _without(text, secret_url).splitlines() if line.strip()]
+def _last_words(text: str, fork_url: str | None) -> str:
+    lines = [line.strip() for line in _without_secrets(text, fork_url).splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return (errors or lines or ["it wrote no log"])[-1][:300]
 
@@ -232,22 +236,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _may_be_secret(url: str | None) -> bool:
-    """Whether a URL may hold an API key: any but one on this machine."""
-    return url is not None and urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
-
-
-def _redact(log_file: Path, secret_url: str | None) -> None:
-    """Take the URL, which may hold a key, out of what Anvil has written so far."""
-    if secret_url is None:
-        return
+def _redact(log_file: Path, fork_url: str | None) -> None:
+    """Take what may be a key in the fork's URL out of what Anvil has written so far."""
     text = log_file.read_text(errors="replace")
-    if (redacted := _without(text, secret_url)) != text:
+    if (redacted := _without_secrets(text, fork_url)) != text:
         log_file.write_text(redacted)
 
 
-def _without(text: str, secret_url: str | None) -> str:
-    if secret_url is None:
-        return text
-    parts = urlsplit(secret_url)
-    return text.replace(secret_url, f"{parts.scheme}://{parts.hostname}/...")
+def _without_secrets(text: str, fork_url: str | None) -> str:
+    """``text`` with the user, path and query of the URL blanked, wherever they stand."""
+    parts = urlsplit(fork_url or "")
+    for secret in (parts.path.strip("/"), parts.query, parts.username, parts.password):
+        if secret:
+            text = text.replace(secret, "...")
+    return text

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eth_utils.crypto import keccak
+
 from rebalancer.errors import ExecutionError
 from rebalancer.evm.abi import decode_output, encode_call, from_hex, to_hex
 from rebalancer.evm.rpc import Rpc
@@ -110,3 +112,13 @@ def word(value: int | str) -> str:
     """A storage slot's content (or key) from an integer or an address."""
     number = int(value, 16) if isinstance(value, str) else value
     return f"0x{number:064x}"
+
+
+def mapping_slot(key: str, mapping: str) -> str:
+    """Slot of ``mapping[key]`` in Solidity's layout; ``mapping`` is the slot of the mapping."""
+    return "0x" + keccak(from_hex(word(key)) + from_hex(mapping)).hex()
+
+
+def pair_slot(token_a: str, token_b: str) -> str:
+    """Slot of ``getPair[token_a][token_b]`` in a Uniswap V2 factory."""
+    return mapping_slot(token_b, mapping_slot(token_a, word(2)))

@@ -32,6 +32,7 @@ DAI = Token("0x6B175474E89094C44Da98b954EedeAC495271d0F", "DAI", 18)
 UNI = Token("0x1f9840a85d5aF5bf1D1762F925BDADdC4201F984", "UNI", 18)
 LINK = Token("0x514910771AF9Ca656af840dff83E8264EcF986CA", "LINK", 18)
 TOKENS = (WETH, WBTC, USDC, USDT, DAI, UNI, LINK)
+STABLECOINS = (USDC, USDT, DAI)
 TOKEN_NAMES = {
     WBTC: "Wrapped BTC",
     USDC: "USD Coin",
@@ -63,6 +64,14 @@ FEEDS = {
 UNISWAP_V2 = Amm(
     factory=UNISWAP_FACTORY,
     init_code_hash="0x96e8ac4277198ff8b6f785478aa9a39f403cb768dd02cbee326c3e7da348845f",
+    fee="0.3%",
+)
+
+
+#: The creation code of SushiSwap's pairs is another, so their addresses are too.
+SUSHISWAP = Amm(
+    factory=SUSHI_FACTORY,
+    init_code_hash="0xe18a34eb0e04b04f7a0ac29a6e80748dca96319b42c54d679cb821dca90c6303",
     fee="0.3%",
 )
 
