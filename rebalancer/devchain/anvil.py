@@ -28,9 +28,12 @@ from rebalancer.errors import ConfigError
 from rebalancer.evm.rpc import HttpRpc
 
 ENV_ANVIL = "REBALANCER_ANVIL"
-#: Anvil mines an empty block for every transaction; a real chain's blocks are this far apart, and
-#: blocks of one timestamp would make swaps look 10,400 gas cheaper than they are.
+#: As far apart as a real chain's blocks: quick blocks of one timestamp would make swaps look 10,400
+#: gas cheaper than they are, because pairs then skip their price accumulators.
 BLOCK_INTERVAL_S = 12
+#: Left alone, a fork guesses its hardfork from chain id and time; EIP-7702 needs prague.
+#: Measured on Anvil 1.7.1: --enable-tx-gas-limit (EIP-7825) does nothing before osaka.
+HARDFORK = "prague"
 
 # $@ is Anvil's command line; descriptor 3 is the reading end of our pipe. The main shell waits for
 # Anvil and so keeps its pid from being given to another process while the watcher may kill it.
@@ -76,8 +79,7 @@ class AnvilOptions:
     def command(self, binary: Path) -> list[str]:
         """Command line of Anvil."""
         command = [str(binary), "--host", "127.0.0.1", "--color", "never"]
-        # A fork guesses its hardfork from chain id and time; EIP-7702 needs prague.
-        command += ["--hardfork", "prague", "--enable-tx-gas-limit"]
+        command += ["--hardfork", HARDFORK, "--enable-tx-gas-limit"]
         if self.fork_url is not None:
             # The disk cache goes stale between two runs of a chain that has the same numbers.
             command += ["--fork-url", self.fork_url, "--no-storage-caching"]
@@ -209,6 +211,11 @@ def _await_port(
         text = log_file.read_text(errors="replace")
         if match := _LISTENING.search(text):
             return int(match[1])
+        if "Address already in use" in text:
+            raise ConfigError(
+                "Anvil cannot listen on that port: it is in use",
+                hint="choose another one with --port, or 0 for a free one",
+            )
         if ended or time.monotonic() > give_up_at:
             what = "stopped at once" if ended else "did not answer in time"
             raise ConfigError(

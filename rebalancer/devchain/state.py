@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -90,7 +91,7 @@ def _read_json(path: Path, what: str) -> Any:
         raise ConfigError(
             f"{path} does not exist", hint=f"expected {what}: blocks/NUMBER.json.gz and its folder"
         ) from None
-    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path} is not {what}: {error}") from None
 
 
