@@ -58,13 +58,13 @@ def reconcile(
     from rebalancer.cli.session import Session
     from rebalancer.errors import ReconciliationMismatch
     from rebalancer.ledger.reconcile import reconcile as compare
-    from rebalancer.report.audit import reconciliation_view
+    from rebalancer.report.audit import reconciliation_document, reconciliation_view
 
     session = Session.open(portfolio, networks, rpc_url, ledger)
     with _existing(session) as book:
         result = compare(book, session.rpc, session.resolved.portfolio.name)
     if json:
-        show_json(result)
+        show_json(reconciliation_document(result))
     else:
         show(reconciliation_view(result))
     if not result.ok:

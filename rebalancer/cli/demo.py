@@ -53,7 +53,7 @@ def _tell(chain: DevChain, path: Path, as_json: bool) -> bool:
     from rebalancer.ledger.reconcile import reconcile
     from rebalancer.planner.bands import drifts
     from rebalancer.report.audit import gas_view, reconciliation_view
-    from rebalancer.report.status import status_view
+    from rebalancer.report.status import positions_view, status_view
 
     session = Session.open(path, rpc_url=chain.url)
     resolved, policy = session.resolved, session.resolved.policy
@@ -63,12 +63,15 @@ def _tell(chain: DevChain, path: Path, as_json: bool) -> bool:
         if not as_json:
             _chapter(title, *parts)
 
-    def status() -> Any:
+    def status(view: Any = positions_view) -> Any:
         now = evaluate(chain.rpc, resolved, session.last_rebalance_ts())
         found = drifts(now.valuation, resolved.targets, policy)
-        return found, status_view(now.snapshot, now.valuation, found)
+        return found, view(now.snapshot, now.valuation, found)
 
-    say(f"1. A fork of a synthetic mainnet at {chain.url}, and a treasury on it", status()[1])
+    say(
+        f"1. A fork of a synthetic mainnet at {chain.url}, and a treasury on it",
+        status(status_view)[1],
+    )
     done = deploy(
         chain.rpc, session.signer(), chain.chain_id, policy.max_gas_price_wei, real_pace()
     )

@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
+_TABLE_WIDTH = 118
+
+
 def console(stderr: bool = False) -> Console:
-    """A console that is wide enough for the tables when it is not a terminal."""
+    """A console that is never narrower than the tables: a cut number would be a wrong number."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 110
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False)
+    out = Console(stderr=stderr, highlight=False)
+    out.width = max(out.width, _TABLE_WIDTH) if out.is_terminal else _TABLE_WIDTH
+    return out
 
 
 def show(*parts: RenderableType) -> None:

@@ -45,7 +45,7 @@ class PolicySpec(Strict):
     band_rule: Literal["tighter", "wider"] = "tighter"
     dead_band: Share = 5_000
     reset: Share = PPM
-    drift_aversion: Ratio = 250_000
+    drift_aversion: Ratio = 500_000
     min_trade: Value = 100 * 10**8
     max_impact: Share = 10_000
     max_cost: Share = 20_000

@@ -20,7 +20,7 @@ from rebalancer.model import (
     TransactionOutcome,
     Valuation,
 )
-from rebalancer.planner.decide import decide
+from rebalancer.planner.decision import decide
 from rebalancer.readers.snapshot import read_snapshot
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rebalancer.ledger.gas_audit import GasAudit, GasLine, GasTotal, RebalanceGas
 from rebalancer.ledger.reconcile import Reconciliation
-from rebalancer.model import PPM, format_units, mul_div_nearest
+from rebalancer.model import PPM, format_units, mul_div_nearest, to_plain
 from rebalancer.report.layout import new_table
 from rebalancer.report.numbers import gwei, money, percent, short
 
@@ -68,13 +69,21 @@ def _total(total: GasTotal) -> Text:
     )
 
 
+def reconciliation_document(result: Reconciliation) -> dict[str, Any]:
+    """The comparison as plain data; ``ok`` when nothing differs."""
+    return {"ok": result.ok, **to_plain(result)}
+
+
 def reconciliation_view(result: Reconciliation) -> RenderableType:
-    """What was compared, and every difference."""
+    """What was compared, every difference, and what was explained."""
+    what = (
+        f"{result.transactions} transaction(s) and the balances around {result.blocks} block(s) "
+        f"compared with chain {result.chain_id} up to block {result.head}, to the wei"
+    )
+    notes = [Text(f"  note: {note.text}", style="dim") for note in result.notes]
     if result.ok:
-        return Text.assemble(
-            ("reconciled", "bold green"),
-            f": {result.compared} facts compared with the chain, to the wei, no difference",
-        )
+        head = Text.assemble(("reconciled", "bold green"), f": {what}, no difference")
+        return Group(head, *notes)
+    count = f"NOT reconciled: {len(result.findings)} difference(s)"
     lines = [Text(f"  - {finding.text}") for finding in result.findings]
-    head = Text(f"NOT reconciled: {len(result.findings)} difference(s)", style="bold red")
-    return Group(head, *lines)
+    return Group(Text.assemble((count, "bold red"), f"; {what}"), *lines, *notes)

@@ -43,14 +43,24 @@ def status_document(snapshot: Snapshot, valuation: Valuation, drifts: Sequence[D
 def status_view(
     snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]
 ) -> RenderableType:
-    """Header, positions, LP detail, exposure and prices."""
+    """Everything: header, positions, LP detail, exposure and prices."""
+    return Group(
+        positions_view(snapshot, valuation, drifts),
+        _exposures(snapshot, valuation),
+        _prices(snapshot),
+    )
+
+
+def positions_view(
+    snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]
+) -> RenderableType:
+    """Header, positions and LP detail."""
     parts: list[RenderableType] = [
         _header(snapshot, valuation),
         _positions(snapshot, valuation, drifts),
     ]
     if any(position.lp for position in valuation.positions):
         parts.append(_lp(snapshot, valuation))
-    parts += [_exposures(snapshot, valuation), _prices(snapshot)]
     return Group(*parts)
 
 

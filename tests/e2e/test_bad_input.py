@@ -1,0 +1,152 @@
+"""Bad input: one clear line, the documented exit code, and nothing sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Workspace
+
+    from rebalancer.devchain.fork import DevChain
+
+WALLET = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+FEED = "0x5f4eC3Df9cbd43714FE2740f5E3616155c5b8419"
+
+
+def nonce(chain: DevChain) -> int:
+    return int(chain.rpc.call("eth_getTransactionCount", WALLET, "pending"), 16)
+
+
+def refused(place: Workspace, chain: DevChain, code: int, says: str) -> None:
+    """`rebalance --execute` fails with this code and line, and sends nothing."""
+    before = nonce(chain)
+    result = place.run("rebalance", "--execute")
+    errors = [line for line in result.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, result.err
+    assert says in errors[0]
+    assert "Traceback" not in result.err
+    assert result.code == code
+    assert nonce(chain) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("band: 3%", "bandd: 3%", "policy.bandd: unknown key; did you mean 'band'?"),
+        ("target: 40%", "target: 39%", "the targets add up to 99%"),
+        ("token: WBTC", "token: WBTX", "no token 'WBTX'"),
+        ("0xf39F", "0xf39f", "wrong checksum"),
+    ],
+)
+def test_portfolio_file(
+    drifted: Workspace, devchain: DevChain, old: str, new: str, says: str
+) -> None:
+    drifted.edit(drifted.portfolio, old, new)
+    refused(drifted, devchain, 2, says)
+
+
+def test_rpc_down(workspace_at: Callable[[str], Workspace]) -> None:
+    for verb in ("status", "plan", "rebalance", "doctor", "deploy"):
+        result = workspace_at("http://127.0.0.1:9/v3/secret").run(verb)
+        assert result.code == 3
+        assert "http://127.0.0.1:9 cannot be reached" in result.err
+        assert "way out: " in result.err
+        assert "secret" not in result.err + result.out
+
+
+def test_no_endpoint(workspace_at: Callable[[str], Workspace]) -> None:
+    result = workspace_at("").bare("status")
+    assert result.code == 2
+    assert "MAINNET_RPC_URL is not set" in result.err
+
+
+def test_wrong_chain(drifted: Workspace, devchain: DevChain) -> None:
+    drifted.edit(drifted.networks, "chain_id: 1", "chain_id: 10")
+    refused(drifted, devchain, 3, "chain")
+
+
+def test_stale_feed(drifted: Workspace, devchain: DevChain) -> None:
+    head = devchain.rpc.call("eth_getBlockByNumber", "latest", False)
+    devchain.rpc.call("evm_setNextBlockTimestamp", int(head["timestamp"], 16) + 100_000)
+    devchain.rpc.call("anvil_mine", 1)
+    refused(drifted, devchain, 3, "old")
+
+
+def test_no_executor(
+    devchain: DevChain, workspace_at: Callable[[str], Workspace], drifted: Workspace
+) -> None:
+    from rebalancer.bundler.executor import EXECUTOR_ADDRESS
+
+    devchain.rpc.call("anvil_setCode", EXECUTOR_ADDRESS, "0x")
+    refused(drifted, devchain, 5, "executor")
+    devchain.rpc.call("anvil_setCode", EXECUTOR_ADDRESS, "0x00")
+    refused(drifted, devchain, 5, "executor")
+
+
+def test_no_gas(drifted: Workspace, devchain: DevChain) -> None:
+    devchain.rpc.call("anvil_setBalance", WALLET, "0x1")
+    refused(drifted, devchain, 5, "gas needs up to")
+
+
+def test_missing_allowance(drifted: Workspace, devchain: DevChain) -> None:
+    drifted.edit(drifted.portfolio, "approvals: exact", "approvals: never")
+    refused(drifted, devchain, 5, "WETH")
+
+
+def test_key_of_another_wallet(
+    drifted: Workspace, devchain: DevChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "0x" + "11" * 32
+    monkeypatch.setenv("REBALANCER_PRIVATE_KEY", key)
+    refused(drifted, devchain, 2, WALLET)
+    assert key not in drifted.run("doctor", "--debug").out
+
+
+def test_key_that_is_none(
+    drifted: Workspace, devchain: DevChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REBALANCER_PRIVATE_KEY", "0xnotakey")
+    refused(drifted, devchain, 2, "private key")
+
+
+def test_bad_json_errors__are_json(drifted: Workspace) -> None:
+    drifted.edit(drifted.portfolio, "band: 3%", "bandd: 3%")
+    result = drifted.run("plan", "--json")
+    assert result.code == 2
+    assert result.json["error"]["type"] == "ConfigError"
+
+
+@pytest.mark.parametrize("move", ["WETH", "WETH=25", "WETH=-100%", "=5%", "WETH=+x%"])
+def test_fork__move_that_is_none(workspace_at: Callable[[str], Workspace], move: str) -> None:
+    result = workspace_at("").bare("fork", "--move", move)
+    assert result.code == 2
+    assert "WETH=+25%" in result.err
+
+
+def test_fork__state_that_is_none(workspace_at: Callable[[str], Workspace]) -> None:
+    place = workspace_at("")
+    assert place.bare("fork", "--state", "nothing.json.gz").code == 2
+    (place.folder / "garbage.json.gz").write_bytes(b"garbage")
+    result = place.bare("fork", "--state", "garbage.json.gz")
+    assert result.code == 2
+    assert "garbage.json.gz" in result.err
+
+
+def test_audit__without_a_ledger(workspace: Workspace) -> None:
+    for verb in ("gas", "reconcile"):
+        result = workspace.bare(
+            "audit", verb, "-p", str(workspace.portfolio), "--rpc-url", workspace.rpc_url
+        )
+        assert result.code == 6
+        assert "there is no ledger" in result.err
+
+
+def test_init__never_over_a_file(workspace: Workspace) -> None:
+    before = workspace.portfolio.read_text()
+    result = workspace.bare("init", "--json")
+    assert result.code == 0
+    assert "portfolio.yaml" in result.json["kept"]
+    assert workspace.portfolio.read_text() == before
