@@ -93,6 +93,10 @@ def test_wrong_prices__are_refused() -> None:
     for function in (fair_value_e8, spot_value_e8):
         with pytest.raises(ReadError, match="price of WETH was given for USDC"):
             function(PAIR, 1, ETH_2500, ONE_DOLLAR)
-        for numerator in (0, -1):
-            with pytest.raises(ReadError, match="not positive"):
-                function(PAIR, 1, ONE_DOLLAR, replace(ETH_2500, numerator=numerator))
+        for number in (0, -1):
+            for price in (
+                replace(ETH_2500, numerator=number),
+                replace(ETH_2500, denominator=number),
+            ):
+                with pytest.raises(ReadError, match="not positive"):
+                    function(PAIR, 1, ONE_DOLLAR, price)

@@ -165,6 +165,20 @@ def test_drift__fraction_of_a_unit__is_rounded_towards_zero() -> None:
     assert [p.weight_ppm for p in valuation.positions] == [571_429, 428_571]
 
 
+def test_value__fraction_of_a_unit__is_rounded_down() -> None:
+    snapshot = replace(
+        SNAPSHOT,
+        balances=(Amount(WETH, 5), Amount(USDC, 0)),
+        prices=(Price(WETH, 1, 2, "feed", 0), *SNAPSHOT.prices[1:]),
+        native=Price(WETH, 1, 2, "feed", 0),
+        native_wei=7,
+    )
+    valuation = value(snapshot, (Target("USDC", 0), Target("WETH", PPM)))
+    assert (valuation.nav_e8, valuation.native_value_e8) == (2, 3)
+    # What is not held is a position of 0, but no exposure.
+    assert valuation.exposures == (Exposure("WETH", 5, 2, PPM),)
+
+
 @pytest.mark.parametrize(
     ("values", "shares"),
     [
@@ -204,8 +218,9 @@ def test_value__no_price__is_refused_by_name(missing: str) -> None:
 
 def test_value__price_that_is_none__is_refused() -> None:
     prices = (replace(SNAPSHOT.prices[0], numerator=0), *SNAPSHOT.prices[1:])
-    with pytest.raises(ReadError, match="WETH from feed is not positive"):
-        value(replace(SNAPSHOT, prices=prices), TARGETS)
+    for position in ("WETH", LP):
+        with pytest.raises(ReadError, match="WETH from feed is not positive"):
+            value(replace(SNAPSHOT, prices=prices), (Target(position, PPM),))
 
 
 def test_value__holding_that_contradicts_the_pairs__is_refused() -> None:
