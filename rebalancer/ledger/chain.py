@@ -213,9 +213,7 @@ def _block(raw: Mapping[str, Any]) -> Block:
         hash=raw["hash"],
         parent_hash=raw["parentHash"],
         transactions=tuple(_transaction(tx) for tx in raw["transactions"]),
-        withdrawals=tuple(
-            (w["address"].lower(), int(w["amount"], 16) * _GWEI) for w in withdrawals
-        ),
+        withdrawals=tuple((address.lower(), gwei * _GWEI) for address, gwei in withdrawals),
     )
 
 
