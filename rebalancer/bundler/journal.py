@@ -18,7 +18,7 @@ class Journal(Protocol):
         """Remember signed transactions before the first of them is sent."""
 
     def record_sent(self, tx_hash: str) -> None:
-        """A node accepted the transaction (or already knew it)."""
+        """A node accepted the transaction (or already knew it); may be said again after a crash."""
 
     def record_outcome(self, outcome: TransactionOutcome) -> None:
         """The transaction was mined, whether it succeeded or reverted."""
