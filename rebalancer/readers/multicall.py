@@ -87,9 +87,7 @@ def multicall(
         for chunk in chunks
     ]
     try:
-        answers = (
-            rpc.batch(requests) if len(requests) > 1 else [rpc.call("eth_call", *requests[0][1])]
-        )
+        answers = rpc.batch(requests)
     except RpcError as error:
         raise refused(error, "the state of the block") from error
     results: list[Result] = []

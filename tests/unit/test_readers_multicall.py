@@ -107,18 +107,23 @@ def test_multicall__one_call_beyond_the_limit__is_sent_alone() -> None:
     assert fake.requests == [["eth_call"] * 3]
 
 
-def test_multicall__size_estimate__is_the_encoded_size() -> None:
+@pytest.mark.parametrize("limit_off_by", [0, -1])
+def test_multicall__size_limit__is_of_the_encoded_calls(
+    limit_off_by: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six calls in two chunks of three when three just fit, in three of two when they do not."""
     fake = node()
-    calls = [
+    three = [
         supply(),
         Call(TOKEN, "balanceOf(address)", (OTHER,)),
         Call(TOKEN, "f(bytes)", (b"x",)),
     ]
-    for count in (1, 2, 3):
-        ask(fake, *calls[:count])
-        estimate = sum(32 * (5 + -(-len(call.data()) // 32)) for call in calls[:count])
-        # The rest is the selector, and offset and length of the array.
-        assert len(fake.calls[-1][1]["data"][2:]) // 2 == estimate + 4 + 64
+    ask(fake, *three)
+    encoded = len(fake.calls[-1][1]["data"][2:]) // 2
+    # Beside the calls there are the selector, and offset and length of the array.
+    monkeypatch.setattr(module, "MAX_CALLDATA_BYTES", encoded - 4 - 64 + limit_off_by)
+    ask(fake, *three, *three)
+    assert fake.requests[-1] == ["eth_call"] * (2 if limit_off_by == 0 else 3)
 
 
 def test_multicall__no_multicall3__says_so() -> None:
