@@ -68,6 +68,12 @@ def test_multicall__address_without_code__is_not_zero() -> None:
     assert result.values() is None
 
 
+def test_result__revert_data_that_looks_like_a_number__is_no_number() -> None:
+    result = Result(supply(), False, word(7))
+    assert result.values() is None
+    assert result.failure == "totalSupply() reverts"
+
+
 def test_multicall__value_beyond_its_type__does_not_decode() -> None:
     fake = node()
     fake.put(TOKEN, "decimals()", (), word(256))
