@@ -46,7 +46,7 @@ def _tell(chain: DevChain, path: Path, as_json: bool) -> bool:
     """The demo's chapters; True when the portfolio ends in its bands and the ledger reconciles."""
     from rebalancer.bundler.deploy import deploy
     from rebalancer.cli.rebalance import cycle_document, show_cycle
-    from rebalancer.cli.session import Session, real_pace
+    from rebalancer.cli.session import Session
     from rebalancer.devchain.market import move
     from rebalancer.keeper.cycle import evaluate
     from rebalancer.ledger.gas_audit import gas_audit
@@ -73,7 +73,7 @@ def _tell(chain: DevChain, path: Path, as_json: bool) -> bool:
         status(status_view)[1],
     )
     done = deploy(
-        chain.rpc, session.signer(), chain.chain_id, policy.max_gas_price_wei, real_pace()
+        chain.rpc, session.signer(), chain.chain_id, policy.max_gas_price_wei, session.pace()
     )
     say(
         "2. The executor contract, deployed by CREATE2", f"at {done.address}, {done.gas_used:,} gas"

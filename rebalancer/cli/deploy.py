@@ -23,7 +23,7 @@ def deploy(
     from rebalancer.bundler.deploy import deploy as deploy_executor
     from rebalancer.bundler.executor import EXECUTOR_ADDRESS, check_deployed
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session, real_pace
+    from rebalancer.cli.session import Session
     from rebalancer.errors import ExecutorMissing
 
     session = Session.open(portfolio, networks, rpc_url)
@@ -33,7 +33,7 @@ def deploy(
             session.signer(),
             session.resolved.network.chain_id,
             session.resolved.policy.max_gas_price_wei,
-            real_pace(),
+            session.pace(),
         )
         deployed, tx_hash, gas_used = True, done.tx_hash, done.gas_used
     else:

@@ -94,7 +94,14 @@ class Session:
             signer = self.signer()
             wallet = self.resolved.portfolio.wallet
             with hold_lease(state_folder(), self.resolved.network.chain_id, wallet):
-                return run(self.rpc, self.resolved, ledger, signer, real_pace())
+                return run(self.rpc, self.resolved, ledger, signer, self.pace())
+
+    def pace(self) -> Pace:
+        """Waiting by this machine's clock; a local Anvil is asked more often."""
+        from rebalancer.bundler.follow import Pace
+
+        poll_s = 0.05 if self.anvil_instance else 1.0
+        return Pace(clock=time.monotonic, sleep=time.sleep, poll_s=poll_s)
 
     def ledger_place(self) -> str:
         """Where the ledger is: --ledger, REBALANCER_LEDGER, or beside the portfolio file.
@@ -136,10 +143,3 @@ def state_folder() -> Path:
     """Where the leases are: per user of this machine, whatever folder a process works in."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "rebalancer"
-
-
-def real_pace() -> Pace:
-    """Waiting by this machine's clock."""
-    from rebalancer.bundler.follow import Pace
-
-    return Pace(clock=time.monotonic, sleep=time.sleep)

@@ -1,0 +1,82 @@
+"""The keeper: dry by default, one cycle at a time, stops in good order, errors do as documented."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conftest import Workspace
+
+    from rebalancer.devchain.fork import DevChain
+
+WALLET = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+COMMAND = str(Path(sys.executable).parent / "rebalancer")
+
+
+def nonce(chain: DevChain) -> int:
+    return int(chain.rpc.call("eth_getTransactionCount", WALLET, "pending"), 16)
+
+
+def test_once__dry(drifted: Workspace, devchain: DevChain) -> None:
+    start = nonce(devchain)
+    result = drifted.run("keeper", "--once")
+    assert result.code == 0
+    assert "would rebalance" in result.out
+    assert nonce(devchain) == start
+
+
+def test_once__execute(drifted: Workspace) -> None:
+    document = drifted.run("keeper", "--once", "--execute", "--json").json
+    assert document["portfolio"] == "treasury"
+    assert document["executed"] is True
+    assert drifted.run("audit", "reconcile").code == 0
+
+
+def test_once__error__worst_exit_code_and_follow_up(drifted: Workspace, devchain: DevChain) -> None:
+    devchain.rpc.call("anvil_setBalance", WALLET, "0x1")
+    result = drifted.run("keeper", "--once", "--execute", "--json")
+    assert result.code == 5
+    assert result.json["error"]["type"] == "InsufficientGas"
+    assert result.json["follow_up"].startswith("halted this portfolio")
+
+
+def test_lease__held__skips(drifted: Workspace, devchain: DevChain) -> None:
+    from rebalancer.cli.session import state_folder
+    from rebalancer.keeper.lease import hold_lease
+
+    start = nonce(devchain)
+    with hold_lease(state_folder(), 1, WALLET):
+        result = drifted.run("keeper", "--once", "--execute")
+    assert result.code == 7
+    assert "LeaseHeld" in result.out
+    assert nonce(devchain) == start
+
+
+def test_runs_by_schedule__stops_on_sigterm(drifted: Workspace, devchain: DevChain) -> None:
+    drifted.edit(drifted.portfolio, "schedule: {every: 5m}", "schedule: {every: 1s}")
+    args = ["-p", str(drifted.portfolio), "--rpc-url", drifted.rpc_url, "--execute", "--json"]
+    process = subprocess.Popen(
+        [COMMAND, "keeper", *args],
+        cwd=drifted.folder,
+        env=dict(os.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        cycles = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert err.endswith("stopped\n")
+    assert [cycle["decision"] for cycle in cycles] == ["rebalance", "hold", "hold"]
+    assert drifted.run("audit", "reconcile").code == 0
