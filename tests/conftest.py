@@ -30,13 +30,22 @@ def synthetic_fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevChai
         yield chain
 
 
+@pytest.fixture(scope="session")
+def _first_base_fee(synthetic_fork: DevChain) -> str:
+    """Base fee of the block after the one that the chain was opened at."""
+    history = synthetic_fork.rpc.call("eth_feeHistory", "0x1", "latest", [])
+    return str(history["baseFeePerGas"][-1])
+
+
 @pytest.fixture
-def devchain(synthetic_fork: DevChain) -> Iterator[DevChain]:
+def devchain(synthetic_fork: DevChain, _first_base_fee: str) -> Iterator[DevChain]:
     """The synthetic mainnet as it was built, whatever the tests before did to it."""
     rpc = synthetic_fork.rpc
+    # Going back to a snapshot leaves the next base fee where the tests before have brought it.
+    rpc.call("anvil_setNextBlockBaseFeePerGas", _first_base_fee)
     snapshot = rpc.call("evm_snapshot")
     yield synthetic_fork
-    # Neither of these is part of a snapshot.
+    # Nor are these part of a snapshot.
     rpc.batch([("anvil_dropAllTransactions", ()), ("evm_setAutomine", (True,))])
     assert rpc.call("evm_revert", snapshot), "the chain could not be put back"
 

@@ -135,8 +135,11 @@ def _still_logs(anvil: Anvil) -> bool:
 
 
 def test_hardfork__also_of_a_fork__is_the_one_that_was_asked_for(tmp_path: Path) -> None:
-    with start_anvil(AnvilOptions(chain_id=1, timestamp=1_500_000_000), log_dir=tmp_path) as old:
-        with start_anvil(AnvilOptions(fork_url=old.url), log_dir=tmp_path) as fork:
-            info = fork.rpc.call("anvil_nodeInfo")
+    old = AnvilOptions(chain_id=1, timestamp=1_500_000_000)
+    with (
+        start_anvil(old, log_dir=tmp_path) as upstream,
+        start_anvil(AnvilOptions(fork_url=upstream.url), log_dir=tmp_path) as fork,
+    ):
+        info = fork.rpc.call("anvil_nodeInfo")
     assert info["hardFork"].lower() == HARDFORK
     assert info["environment"]["chainId"] == 1
