@@ -53,7 +53,9 @@ def _await_gone(url: str, process_group: int) -> None:
         if not _answers(url) and not _members(process_group):
             return
         time.sleep(0.01)
-    raise AssertionError(f"left behind: {url} {_members(process_group)}")
+    left = _members(process_group)
+    os.killpg(process_group, signal.SIGKILL)
+    raise AssertionError(f"left behind: {url} {left}")
 
 
 def test_kill_9_of_the_parent__leaves_nothing_behind(tmp_path: Path) -> None:
