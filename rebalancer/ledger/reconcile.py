@@ -137,6 +137,8 @@ def _check_nonces(
             continue
         decided_at = facts.plans[record.plan_id].block_number
         other = chain.mined_with_nonce(record.wallet, record.nonce, decided_at, head)
+        if other is not None and other.tx_hash in facts.receipts:
+            continue  # ours after all; that its receipt is missing is reported above
         name = other.tx_hash if other else "a transaction that the ledger does not know"
         yield Finding(
             "nonce-taken",
