@@ -48,6 +48,7 @@ def load_networks(path: Path) -> dict[str, Network]:
         for symbol, spec in network.tokens.items():
             _known(path, f"{name}.tokens.{symbol}.feed", spec.feed, network.feeds)
         _known(path, f"{name}.native.feed", network.native.feed, network.feeds)
+        _distinct_addresses(path, network)
         for symbol in network.intermediates:
             _known(path, f"{name}.intermediates", symbol, network.tokens)
     return networks
@@ -69,6 +70,16 @@ def load_portfolio(path: Path, networks_path: Path | None = None) -> ResolvedPor
         raise ConfigError(
             f"{path}: {error}", hint=f"tokens and amms are in {networks_path}"
         ) from None
+
+
+def _distinct_addresses(path: Path, network: Network) -> None:
+    """Two symbols for one token would count its balance twice."""
+    seen: dict[str, str] = {}
+    for symbol, spec in network.tokens.items():
+        if spec.address in seen:
+            text = f"{symbol} has the address of {seen[spec.address]}"
+            raise ConfigError(f"{path}: {network.name}.tokens.{symbol}: {text}")
+        seen[spec.address] = symbol
 
 
 def find_networks(beside: Path) -> Path:

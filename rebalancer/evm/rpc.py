@@ -7,11 +7,14 @@ to us as lost, never as a silent second send.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from rebalancer.errors import RebalancerError, RpcUnavailable
+
+_URL = re.compile(r"\b(?:https?|wss?)://\S+", re.IGNORECASE)
 
 
 class RpcError(RebalancerError):
@@ -20,6 +23,8 @@ class RpcError(RebalancerError):
     exit_code = 3
 
     def __init__(self, method: str, code: int, message: str, data: Any = None) -> None:
+        # A node that forks another one repeats that one's URL, which may hold an API key.
+        message = _URL.sub("<url>", message)
         super().__init__(f"{method}: {message} (code {code})")
         self.method = method
         self.code = code
@@ -85,8 +90,9 @@ class HttpRpc:
             raise self._unavailable(method, f"answered HTTP {status}") from None
         except RequestException:
             raise self._unavailable(method, "cannot be reached") from None
-        except ValueError:
-            raise self._unavailable(method, "did not answer with JSON") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # Not JSON, or JSON of another shape: web3 sorts a batch's answers by their ids.
+            raise self._unavailable(method, "did not answer with JSON-RPC") from None
 
     def _unavailable(self, method: str, what: str) -> RpcUnavailable:
         return RpcUnavailable(

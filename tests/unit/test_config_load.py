@@ -85,6 +85,8 @@ def test_mistake__one_line(tmp_path: Path, old: str, new: str, says: str) -> Non
         ("factory: \"0x5C69bEe7", "factory: \"0x5c69bEe7", "amms.uniswap_v2.factory"),
         ("[WETH, USDC]", "[WETH, USDX]", "'USDX' is unknown"),
         ("fee: 0.3%", "fee: 0.3", "is not a ratio"),
+        ("0x6B175474E89094C44Da98b954EedeAC495271d0F", "0xdAC17F958D2ee523a2206206994597C13D831ec7",
+         "mainnet.tokens.DAI: DAI has the address of USDT"),
     ],
 )  # fmt: skip
 def test_mistake_in_networks__one_line(tmp_path: Path, old: str, new: str, says: str) -> None:
