@@ -44,16 +44,16 @@ class GasSchedule:
         )
 
 
-#: An executor that pulls from the wallet, quotes on chain and checks minimum outputs, on official
-#: Uniswap V2 pair bytecode with plain ERC-20s under the Prague rules. Measured on Anvil 1.7.1:
-#: 92,286 / 154,934 / 217,363 / 340,466 gas for 1 / 2 / 3 / 5 swaps of one token into as many
-#: others, which this reproduces within 0.5 %; an approval from 0 is 46,162, a pair-to-pair hop
-#: saves 5,470. Proxy tokens such as USDC use more.
+#: contracts/Executor.vy on official Uniswap V2 pair bytecode with plain ERC-20s under the Prague
+#: rules: reproduces tests/contracts/gas_snapshot.json to the unit (93,355 for one swap, 61,286 for
+#: each further swap of the same token into another one, 146,153 for one route of two hops).
+#: ``per_token`` is the share of such a swap that its own output token makes, and ``per_approval``
+#: an approval from zero, both measured apart on Anvil 1.7.1. Proxy tokens such as USDC use more.
 PRAGUE = GasSchedule(
     name="prague",
-    base=22_556,
-    per_swap=55_130,
+    base=24_769,
+    per_swap=53_986,
     per_token=7_300,
     per_approval=46_162,
-    chained_saving=5_470,
+    chained_saving=8_488,
 )

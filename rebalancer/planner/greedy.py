@@ -13,9 +13,10 @@ from rebalancer.planner.targets import aims, held_out, stuck_positions
 from rebalancer.planner.texts import money
 from rebalancer.planner.trades import Matched, match
 
-#: Each pass sizes the trades for the cost that the one before found. What is left over shrinks by
-#: about the cost rate a pass, so the third is within the floor of a unit on any usual pool.
-_PASSES = 4
+#: The size for the cost and the cost of the size are brought together to this share of NAV, a
+#: thousandth of a ppm; three passes do where trading costs a few per cent at most.
+_CLOSE_ENOUGH = 10**9
+_MAX_PASSES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +41,21 @@ class GreedyProposer:
 
 
 def _sized_for_cost(problem: Problem, market: Market, stuck: frozenset[Token]) -> Matched:
-    """Match for targets of the NAV that is left once the trades are paid for."""
-    cost_e8 = 0
-    for _ in range(_PASSES):
-        matched = match(problem, market, aims(problem, stuck, cost_e8))
-        if not matched.trades:
-            return matched
+    """Match for targets of the NAV that is left once the trades are paid for.
+
+    Finds by secant steps the cost at which the trades sized for it cost just that: where impact is
+    steep, simply repeating would swing between too much and too little.
+    """
+    expected, step, last_error = 0, 0, 0
+    for _ in range(_MAX_PASSES):
+        matched = match(problem, market, aims(problem, stuck, expected))
         costs = appraise(problem, matched.legs).costs
-        if costs.total_e8 - costs.gas_e8 == cost_e8:
-            return matched
-        cost_e8 = costs.total_e8 - costs.gas_e8
+        error = costs.total_e8 - costs.gas_e8 - expected
+        if abs(error) * _CLOSE_ENOUGH <= problem.valuation.nav_e8:
+            break
+        fall = last_error - error
+        step = error * step // fall if step and fall else error
+        expected, last_error = expected + step, error
     return matched
 
 

@@ -77,8 +77,8 @@ def spare(problem: Problem, aim: Aim) -> Amount:
 def held_out(problem: Problem, drifts: tuple[Drift, ...], stuck: Set[Token]) -> tuple[Reason, ...]:
     """Name the positions that are left alone although they need not be where they are.
 
-    An LP position is named when it is outside its band, a stuck token in any case: the targets of
-    the others are then not what they would be.
+    An LP position is named when it is outside its band, a stuck token unless it is neither held nor
+    wanted: what is left for the others is then not what their targets say.
     """
     reasons = []
     for drift in drifts:
@@ -97,7 +97,7 @@ def held_out(problem: Problem, drifts: tuple[Drift, ...], stuck: Set[Token]) -> 
                     limit=drift.band_ppm,
                 )
             )
-        elif token in stuck:
+        elif token in stuck and (drift.weight_ppm or drift.target_ppm):
             reasons.append(
                 Reason(
                     code="no_pool",

@@ -1,0 +1,169 @@
+"""Every guard, seen to pass a sound plan and to stop a tampered one with its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from planner_world import (
+    TARGETS,
+    USDC,
+    USDC_WETH,
+    WBTC,
+    WBTC_WETH,
+    WETH,
+    decided,
+    holding,
+    leg,
+    pool,
+    problem,
+    worth,
+)
+
+from rebalancer.amm.swap import apply_swap
+from rebalancer.model import E8, Amount, Plan, Rebalance
+from rebalancer.planner import guards
+from rebalancer.planner.guards import CONSISTENCY, LIMITS, violations
+from rebalancer.planner.trades import MAX_LEGS
+
+AT = holding(700_000, 120_000, 180_000)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    decision = decided(AT)
+    assert isinstance(decision, Rebalance)
+    return decision.plan
+
+
+def only(guard, plan, **changes):
+    """What ``guard`` says of ``plan`` under POLICY with ``changes``."""
+    return [
+        (reason.code, reason.measured, reason.limit)
+        for reason in guard(problem(AT, **changes), plan)
+    ]
+
+
+def test_a_sound_plan_passes_them_all(plan):
+    assert violations(problem(AT), plan, (*CONSISTENCY, *LIMITS)) == ()
+
+
+def test_every_guard_is_on_duty():
+    on_duty = {guard.__name__ for guard in (*CONSISTENCY, *LIMITS)}
+    assert on_duty == {
+        "sells_only_what_is_held",
+        "trades_only_positions",
+        "min_outs_follow_slippage",
+        "costs_add_up",
+        "few_enough_legs",
+        "impact_within_limit",
+        "pools_near_oracle",
+        "nav_loss_within_max_cost",
+        "no_position_further_off",
+    }
+
+
+def test_sells_only_what_is_held(plan):
+    # Two legs of 60 % each: neither alone is too much.
+    held = AT.balance(WETH)
+    most = replace(plan.legs[0], amount_in=held * 6 // 10)
+    found = only(guards.sells_only_what_is_held, replace(plan, legs=(most, most)))
+    assert found == [("sells_more_than_held", held * 6 // 10 * 2, held)]
+
+
+def test_bought_tokens_do_not_fund_sales(plan):
+    bought = AT.balance(USDC) + 1
+    legs = (*plan.legs, leg(USDC_WETH, USDC, bought, 1))
+    found = only(guards.sells_only_what_is_held, replace(plan, legs=legs))
+    assert found == [("sells_more_than_held", bought, bought - 1)]
+
+
+def test_trades_only_positions(plan):
+    case = problem(AT, TARGETS[:1])
+    found = [reason.text for reason in guards.trades_only_positions(case, plan)]
+    assert found == [
+        "The plan changes the balance of WBTC, which is no position",
+        "The plan changes the balance of USDC, which is no position",
+    ]
+    sold = replace(plan, net=(), legs=(leg(WBTC_WETH, WBTC, 1, 1),))
+    assert [r.text for r in guards.trades_only_positions(case, sold)] == [
+        "The plan sells WBTC, which is no position"
+    ]
+
+
+@pytest.mark.parametrize("wrong", [-1, 1])
+def test_min_outs_follow_slippage(plan, wrong):
+    first = plan.legs[0]
+    least = first.min_amount_out + wrong
+    tampered = replace(plan, legs=(replace(first, min_amount_out=least), *plan.legs[1:]))
+    found = only(guards.min_outs_follow_slippage, tampered)
+    assert found == [("min_amount_out", least, first.min_amount_out)]
+
+
+def test_a_least_output_of_nothing_is_refused(plan):
+    open_door = replace(plan, slippage_ppm=10**6)
+    legs = tuple(replace(one, min_amount_out=0) for one in plan.legs)
+    assert len(only(guards.min_outs_follow_slippage, replace(open_door, legs=legs))) == len(legs)
+
+
+def test_costs_add_up(plan):
+    costs = plan.costs
+    total = replace(plan, costs=replace(costs, total_e8=costs.total_e8 - 1))
+    assert only(guards.costs_add_up, total) == [("costs_e8", costs.total_e8 - 1, costs.total_e8)]
+    hidden = replace(costs, impact_e8=costs.impact_e8 - 1, total_e8=costs.total_e8 - 1)
+    lost = costs.total_e8 - costs.gas_e8
+    assert only(guards.costs_add_up, replace(plan, costs=hidden)) == [("costs_e8", lost - 1, lost)]
+
+
+def test_few_enough_legs(plan):
+    full = replace(plan, legs=plan.legs[:1] * MAX_LEGS)
+    assert only(guards.few_enough_legs, full) == []
+    over = replace(plan, legs=plan.legs[:1] * (MAX_LEGS + 1))
+    assert only(guards.few_enough_legs, over) == [("max_legs", MAX_LEGS + 1, MAX_LEGS)]
+
+
+def test_impact_within_limit(plan):
+    measured = [m for _, m, _ in only(guards.impact_within_limit, plan, max_impact_ppm=0)]
+    assert len(measured) == len(plan.legs)
+    edge = max(measured)
+    assert only(guards.impact_within_limit, plan, max_impact_ppm=edge) == []
+    assert only(guards.impact_within_limit, plan, max_impact_ppm=edge - 1) == [
+        ("max_impact_ppm", edge, edge - 1)
+    ]
+
+
+def test_impact_of_legs_on_one_pool_adds_up(plan):
+    moved, out = apply_swap(USDC_WETH, WETH, 10**20)
+    again = apply_swap(moved, WETH, 10**20)[1]
+    twice = replace(
+        plan, legs=(leg(USDC_WETH, WETH, 10**20, out), leg(USDC_WETH, WETH, 10**20, again))
+    )
+    first, second = [m for _, m, _ in only(guards.impact_within_limit, twice, max_impact_ppm=0)]
+    assert second > 2.9 * first
+
+
+def test_pools_near_oracle(plan):
+    skewed = pool(1, USDC, WETH, 50_000_000, skew_ppm=-15_000)
+    at = replace(AT, pairs=(skewed, *AT.pairs[1:]))
+    used = replace(plan, legs=(leg(skewed, WETH, 1, 1),) * 2)
+    (reason,) = guards.pools_near_oracle(problem(at, max_off_oracle_ppm=15_228), used)
+    assert (reason.code, reason.measured, reason.limit) == ("off_oracle_ppm", 15_229, 15_228)
+    assert list(guards.pools_near_oracle(problem(at, max_off_oracle_ppm=15_229), used)) == []
+
+
+def test_nav_loss_within_max_cost(plan):
+    costs = replace(plan.costs, traded_e8=1_000 * E8)
+    lost = replace(plan, costs=costs, nav_after_e8=plan.nav_before_e8 - 20 * E8)
+    assert only(guards.nav_loss_within_max_cost, lost) == []
+    more = replace(lost, nav_after_e8=lost.nav_after_e8 - 1)
+    assert only(guards.nav_loss_within_max_cost, more) == [("max_nav_loss_ppm", 20_001, 20_000)]
+
+
+def test_no_position_further_off(plan):
+    sound = [Amount(change.token, change.raw) for change in plan.net]
+    beyond = Amount(WBTC, sound[1].raw + worth(WBTC, 135_000).raw)
+    tampered = replace(plan, net=(sound[0], beyond, sound[2]))
+    (reason,) = guards.no_position_further_off(problem(AT), tampered)
+    assert reason.code == "further_off_e8"
+    assert reason.text.startswith("WBTC would end 135,")
+    assert reason.measured > reason.limit >= 130_000 * E8
