@@ -24,7 +24,7 @@ setup: .venv/runtime.stamp node_modules/.stamp
 
 node_modules/.stamp: package-lock.json
 	@echo "setting up node_modules (Anvil and the official contract artifacts) ..."
-	@npm ci --silent --no-progress
+	@npm ci --loglevel=error --no-progress
 	@touch $@
 
 demo: setup
