@@ -114,7 +114,10 @@ def test_a_reverted_transaction_costs_its_gas_and_nothing_else(
     assert (finding.code, finding.difference) == ("native-balance", -1)
 
 
-def test_dust_that_a_pair_held_is_noted_and_explained(ledger: Ledger, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "inside", [False, True], ids=["held before", "given inside our transaction"]
+)
+def test_dust_that_a_pair_held_is_noted_and_explained(ledger: Ledger, inside: bool) -> None:
     """A pair with more than its reserves counts the surplus as paid in: no reason to halt."""
     plan = world.decide(ledger)
     bundle = world.bundle(plan)
@@ -126,6 +129,9 @@ def test_dust_that_a_pair_held_is_noted_and_explained(ledger: Ledger, tmp_path: 
     ledger.record_outcome(replace(paid, fills=(counted, *paid.fills[1:])))
     logs = chain.receipts[RUN.tx_hash]["logs"]
     logs[2] = {**swap_log(counted, 2), "transactionHash": RUN.tx_hash}
+    if inside:
+        gift = transfer_log(world.USDC.address, STRANGER, world.USDC_WETH, 17, 40)
+        logs.append({**gift, "transactionHash": RUN.tx_hash})
     result = reconcile(ledger, chain)
     assert result.findings == ()
     (note,) = result.notes
