@@ -16,6 +16,8 @@ from bundler_kit import (
     Hooked,
     MemoryJournal,
     Trade,
+    approve,
+    give,
     lost,
     lost_once,
     make_plan,
@@ -25,7 +27,7 @@ from bundler_kit import (
 )
 
 from rebalancer.bundler.deploy import deploy
-from rebalancer.bundler.executor import EXECUTOR_ADDRESS
+from rebalancer.bundler.executor import CREATE2_PROXY, EXECUTOR_ADDRESS
 from rebalancer.bundler.fills import SWAP
 from rebalancer.bundler.follow import Step
 from rebalancer.bundler.prepare import prepare
@@ -34,12 +36,14 @@ from rebalancer.bundler.submit import settle, submit
 from rebalancer.config.networks import Network
 from rebalancer.devchain.accounts import ARBITRAGEUR, TREASURY
 from rebalancer.devchain.fork import DevChain
-from rebalancer.devchain.mainnet import USDC, WETH
+from rebalancer.devchain.mainnet import USDC, USDT, WETH
 from rebalancer.errors import (
     ChainMismatch,
     ExecutionError,
+    ExecutorMissing,
     NonceConflict,
     RpcUnavailable,
+    SimulationReverted,
     TransactionReverted,
 )
 from rebalancer.evm.rpc import HttpRpc, Rpc, RpcError
@@ -379,6 +383,20 @@ def test_past_its_deadline_an_unsent_bundle_is_dropped_and_nothing_is_sent(
     assert [tx_hash for _, tx_hash in journal.events[2:]] == [last, first], "wrong order for a kill"
 
 
+def test_of_three_transactions_the_last_is_given_up_first(rpc: Rpc, mainnet: Network) -> None:
+    """Killed in between, what stays open must begin with the transaction that failed."""
+    approve(rpc, USDT, EXECUTOR_ADDRESS, 1)
+    give(rpc, USDT, 10**9)
+    plan = make_plan(rpc, mainnet, [Trade(USDT, WETH, 10**9)])
+    bundle = prepare(rpc, plan, signer_of()).bundle
+    journal = stored(plan, bundle)
+    pass_deadline(rpc, plan)
+    recover(rpc, journal, 1, TREASURY, pace())
+    hashes = [tx.tx_hash for tx in bundle.transactions]
+    assert len(hashes) == 3
+    assert journal.events[3:] == [("dropped", tx_hash) for tx_hash in reversed(hashes)]
+
+
 def test_at_its_deadline_it_is_still_sent(rpc: Rpc, plan: Plan, bundle: Bundle) -> None:
     """The executor takes ``block.timestamp == deadline``."""
     rpc.call("anvil_setBlockTimestampInterval", 0)
@@ -501,6 +519,30 @@ def test_a_deployment_whose_answer_got_lost_is_found(devchain: DevChain) -> None
     nonce = nonce_of(devchain.rpc)
     assert deploy(flaky, signer_of(), 1, 300 * GWEI, pace()).tx_hash
     assert nonce_of(devchain.rpc) == nonce + 1
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "match"),
+    [
+        ("0x", ExecutorMissing, "no deployment proxy"),
+        ("0x00", SimulationReverted, "would not deploy to"),
+        ("0x5f5ffd", SimulationReverted, "would revert"),
+    ],
+)
+def test_another_deployment_proxy_is_not_used(
+    devchain: DevChain, code: str, error: type[Exception], match: str
+) -> None:
+    nonce = nonce_of(devchain.rpc)
+    devchain.rpc.call("anvil_setCode", CREATE2_PROXY, code)
+    with pytest.raises(error, match=match):
+        deploy(devchain.rpc, signer_of(), 1, 300 * GWEI, pace())
+    assert nonce_of(devchain.rpc) == nonce
+
+
+def test_other_code_in_the_executors_place_is_not_taken_for_it(devchain: DevChain) -> None:
+    devchain.rpc.call("anvil_setCode", EXECUTOR_ADDRESS, "0x00")
+    with pytest.raises(ExecutorMissing, match="is not that of the executor"):
+        deploy(devchain.rpc, signer_of(), 1, 300 * GWEI, pace())
 
 
 def test_a_refused_deployment_says_why(devchain: DevChain) -> None:

@@ -237,6 +237,17 @@ def test_gas_limits_hold_and_are_not_wasteful(rpc: Rpc, mainnet: Network) -> Non
         assert outcome.gas_used < transaction.gas_limit < 2 * outcome.gas_used
 
 
+def test_simulated_gas_is_the_gas_that_is_used_also_right_after_a_trade(
+    rpc: Rpc, mainnet: Network
+) -> None:
+    """In the second of its last trade a pair is 10,000 gas cheaper: that must not be simulated."""
+    trade_against(rpc, mainnet, USDC, WETH, 5 * THOUSAND_USDC)
+    plan = make_plan(rpc, mainnet, SELL_WETH)
+    prepared = prepare(rpc, plan, signer_of())
+    outcomes = submit(rpc, MemoryJournal(), plan, prepared.bundle, pace())
+    assert prepared.dry_run.simulation.gas_used == tuple(o.gas_used for o in outcomes)
+
+
 def test_a_dry_run_needs_no_key_and_changes_nothing(rpc: Rpc, mainnet: Network) -> None:
     plan = make_plan(rpc, mainnet, SELL_WETH)
     head, nonce = rpc.call("eth_blockNumber"), nonce_of(rpc)

@@ -191,6 +191,12 @@ def test_refused_every_time_it_raises_and_stays_open() -> None:
     assert node.sent == ["0x02raw"] * SIGHTINGS
 
 
+def test_refused_after_its_answer_was_lost_it_waits_for_the_truth() -> None:
+    no = RpcError("eth_sendRawTransaction", -32000, "already known")
+    node = Script([UNKNOWN] * 6 + [MINED], [RpcUnavailable("lost")] + [no] * 9)
+    assert run(node)[0] is RECEIPT
+
+
 def test_refused_after_it_was_accepted_it_waits_for_the_truth() -> None:
     """Evicted or hidden behind another node: what may be out there is not given up."""
     no = RpcError("eth_sendRawTransaction", -32000, "already known")
