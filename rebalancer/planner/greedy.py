@@ -75,7 +75,7 @@ def _most_gain(problem: Problem, matched: Matched) -> tuple[Appraisal, tuple[Rea
     numeraire = problem.snapshot.numeraire
     count = len(prefixes) - 1 - prefixes.index(best)
     text = (
-        f"Left out the {count} smallest {'trade' if count == 1 else 'trades'}: "
+        f"Left out the {'smallest trade' if count == 1 else f'{count} smallest trades'}: "
         f"{money(cost, numeraire)} more cost for {money(benefit, numeraire)} less drift penalty"
     )
     return best, (Reason("not_worth_it_e8", text, cost, benefit),)
