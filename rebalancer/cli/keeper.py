@@ -110,13 +110,13 @@ class Watch:
         )
 
     def _say(self, document: object, line: str) -> None:
-        from rebalancer.cli.output import show, show_json
+        from rebalancer.cli.output import show_json, show_line
 
         if self._as_json:
             show_json(document)
             return
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        show(f"{now} {self._name}: {line}")
+        show_line(f"{now} {self._name}: {line}")
 
 
 def _summary(result: CycleResult) -> str:
@@ -127,7 +127,8 @@ def _summary(result: CycleResult) -> str:
     nav = f"{money(evaluation.valuation.nav_e8, evaluation.valuation.numeraire)}"
     head = f"block {evaluation.snapshot.block.number}, NAV {nav}: "
     if isinstance(evaluation.decision, Hold):
-        return head + "hold, " + "; ".join(reason.text for reason in evaluation.decision.reasons)
+        first, *more = evaluation.decision.reasons
+        return head + f"hold: {first.text}" + (f" (and {len(more)} more)" if more else "")
     if result.outcomes:
         return head + f"rebalanced in {result.outcomes[-1].tx_hash}"
     return head + f"would rebalance, {len(evaluation.decision.plan.legs)} leg(s) (dry run)"

@@ -29,6 +29,13 @@ def show(*parts: RenderableType) -> None:
     out = console()
     for part in parts:
         out.print(part)
+    sys.stdout.flush()
+
+
+def show_line(text: str) -> None:
+    """Print one line as it is, however long: a log line is for grep."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def show_json(value: Any) -> None:

@@ -9,11 +9,12 @@ from rich.table import Table
 def new_table(title: str, *columns: str, left: frozenset[str] = frozenset()) -> Table:
     """An empty table; columns are right-aligned but for those in ``left``."""
     table = Table(
-        title=title,
+        title=f"\n{title}",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         header_style="dim",
+        show_edge=False,
         pad_edge=False,
     )
     for name in columns:
