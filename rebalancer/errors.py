@@ -5,12 +5,13 @@ RebalancerError                1
   ReadError                    3   skip the cycle; the chain could not be read or trusted
     RpcUnavailable, ChainMismatch, StalePrice, PriceDisagreement
   PlanError                    4   skip the cycle; no acceptable plan exists
-    LimitBreached, Infeasible, StalePlan
+    LimitBreached, Infeasible, StalePlan, SimulationMismatch
   ExecutionError               5   halt the portfolio
     ExecutorMissing, InsufficientGas, MissingAllowance, SimulationReverted,
-    SimulationMismatch, TransactionReverted, NonceConflict
+    TransactionReverted, NonceConflict
   LedgerError                  6   halt everything
     ReconciliationMismatch
+  LeaseHeld                    7   skip the cycle; another process acts for the wallet
 """
 
 from __future__ import annotations
@@ -83,6 +84,10 @@ class StalePlan(PlanError):
     """A plan is too old, or its block was reorganised away; plan again."""
 
 
+class SimulationMismatch(PlanError):
+    """The simulated outcome is not the planned one: the market moved, plan again."""
+
+
 class ExecutionError(RebalancerError):
     """A plan could not be turned into a mined transaction; the portfolio halts."""
 
@@ -103,10 +108,6 @@ class MissingAllowance(ExecutionError):
 
 class SimulationReverted(ExecutionError):
     """The node says that the bundle would revert."""
-
-
-class SimulationMismatch(ExecutionError):
-    """The simulated outcome is not the planned one."""
 
 
 class TransactionReverted(ExecutionError):

@@ -11,6 +11,8 @@ import typer
 from rebalancer.cli.options import JsonOption, NetworksOption
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from rebalancer.devchain.fork import DevChain
 
 
@@ -39,11 +41,13 @@ def fork(
     upstream = Environment.load(Path()).get(network.rpc_url_env) if state is None else None
     if not json:
         note("starting ...")
+    stop = _on_ctrl_c()
     with open_fork(upstream_url=upstream, state=state, port=port) as chain:
         if moves:
             move_market(chain.rpc, network, moves)
         _announce(chain, json)
-        _wait_for_ctrl_c()
+        while not stop.wait(0.5):
+            pass
 
 
 def parse_move(text: str) -> tuple[str, int]:
@@ -96,13 +100,12 @@ def _document(chain: DevChain) -> dict[str, Any]:
     }
 
 
-def _wait_for_ctrl_c() -> None:
-    """Sleep until SIGINT or SIGTERM, both of which end the fork in good order."""
+def _on_ctrl_c() -> Event:
+    """An event that SIGINT and SIGTERM set, so that either ends the fork in good order."""
     import signal
     from threading import Event
 
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    while not stop.wait(0.5):
-        pass
+    return stop
