@@ -4,7 +4,9 @@ Everything is frozen. On-chain quantities are integers in the token's smallest u
 token, values are integers in 1e-8 of the numeraire, ratios are in parts per million.
 """
 
-from rebalancer.model.canonical import digest, to_json, to_plain
+from rebalancer.model.canonical import ADDED_LATER, digest, to_json, to_plain
+from rebalancer.model.flow import Flow, FlowKind
+from rebalancer.model.goal import Goal, Scheme
 from rebalancer.model.outcome import (
     Bundle,
     Fill,
@@ -24,8 +26,19 @@ from rebalancer.model.plan import (
     SwapLeg,
 )
 from rebalancer.model.policy import Policy
-from rebalancer.model.price import Price
-from rebalancer.model.snapshot import BlockRef, LpEntry, LpHolding, PairState, Snapshot
+from rebalancer.model.price import Price, Quote
+from rebalancer.model.snapshot import (
+    UNREADABLE,
+    BlockRef,
+    HeldOut,
+    LpEntry,
+    LpHolding,
+    LpLot,
+    PairState,
+    Proxy,
+    Reward,
+    Snapshot,
+)
 from rebalancer.model.token import Amount, Token
 from rebalancer.model.units import (
     BPS,
@@ -41,9 +54,11 @@ from rebalancer.model.units import (
 from rebalancer.model.valuation import Exposure, LpDetail, PositionValue, Target, Valuation
 
 __all__ = [
+    "ADDED_LATER",
     "BPS",
     "E8",
     "PPM",
+    "UNREADABLE",
     "VALUE_DECIMALS",
     "Amount",
     "BlockRef",
@@ -53,18 +68,27 @@ __all__ = [
     "ExpectedPosition",
     "Exposure",
     "Fill",
+    "Flow",
+    "FlowKind",
     "GasComponent",
+    "Goal",
+    "HeldOut",
     "Hold",
     "LpDetail",
     "LpEntry",
     "LpHolding",
+    "LpLot",
     "PairState",
     "Plan",
     "Policy",
     "PositionValue",
     "Price",
+    "Proxy",
+    "Quote",
     "Reason",
     "Rebalance",
+    "Reward",
+    "Scheme",
     "SignedTransaction",
     "Simulation",
     "Snapshot",

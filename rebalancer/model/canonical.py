@@ -1,7 +1,9 @@
 """Canonical JSON of frozen dataclasses, and the hash by which a child names its parent.
 
 Keys are sorted, separators are minimal, integers are written in full (never as floats), tuples are
-arrays: the same object gives the same bytes everywhere.
+arrays: the same object gives the same bytes everywhere. A field that was added to a class later is
+marked ADDED_LATER and left out while it has its default, so what older versions wrote and signed
+with its digest is still canonical.
 """
 
 from __future__ import annotations
@@ -9,7 +11,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
+
+#: ``dataclasses.field(default=..., metadata=ADDED_LATER)``.
+ADDED_LATER: Final[Mapping[str, bool]] = {"added_later": True}
 
 
 def to_plain(value: Any) -> Any:
@@ -17,7 +23,11 @@ def to_plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: to_plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not (f.metadata.get("added_later") and getattr(value, f.name) == f.default)
+        }
     if isinstance(value, (tuple, list)):
         return [to_plain(item) for item in value]
     if isinstance(value, dict):

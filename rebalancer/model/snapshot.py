@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
+from rebalancer.model.canonical import ADDED_LATER
 from rebalancer.model.price import Price
 from rebalancer.model.token import Amount, Token
 
@@ -69,12 +71,84 @@ class LpEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class LpLot:
+    """Shares that came in together, as far as they are still there.
+
+    Of ``entered`` shares ``shares`` are left. ``amount0`` and ``amount1`` went in for the entered
+    ones: paid into the pair for ``added`` ones; for those ``received`` from elsewhere, or held at
+    the ``opening`` of the record, what they would have been redeemed for. ``entry`` is the pair
+    right after they were added; for the others at the end of the block, with the protocol's pending
+    shares in its supply.
+    """
+
+    how: Literal["added", "received", "opening"]
+    entry: LpEntry
+    entered: int
+    shares: int
+    amount0: int
+    amount1: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """``raw`` smallest units of the token at ``address`` that a farm owes and can pay.
+
+    ``token`` is None, and the reward worth nothing here, where networks.yaml has no such token.
+    """
+
+    address: str
+    token: Token | None
+    raw: int
+
+
+@dataclass(frozen=True, slots=True)
 class LpHolding:
-    """``shares`` of the pair at ``pair`` (an address), and where they were entered, if known."""
+    """``shares`` of the pair at ``pair`` (an address), and how they came in, if known.
+
+    ``staked`` of the shares lie in the farm at ``farm`` and cannot be traded from there; ``reward``
+    is what the farm owes. ``entry`` is the one point at which all were entered; ``lots``, where the
+    history was read, are all entries that are left and add up to ``shares``.
+    """
 
     pair: str
     shares: int
     entry: LpEntry | None
+    staked: int = field(default=0, metadata=ADDED_LATER)
+    farm: str | None = field(default=None, metadata=ADDED_LATER)
+    reward: Reward | None = field(default=None, metadata=ADDED_LATER)
+    lots: tuple[LpLot, ...] = field(default=(), metadata=ADDED_LATER)
+
+    @property
+    def liquid(self) -> int:
+        """Shares that the wallet itself holds."""
+        return self.shares - self.staked
+
+
+#: Code of what is held out because it could not be read: it has no value at all.
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A token or an LP position that nothing may trade, and why.
+
+    ``name`` is as targets name it, ``address`` that of the token or the pair. With the ``code``
+    UNREADABLE it is in no balance, holding or pair of the snapshot; with any other it is, valued
+    like the rest.
+    """
+
+    name: str
+    address: str
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A token whose code is another contract's, which somebody can exchange."""
+
+    token: Token
+    implementation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +158,8 @@ class Snapshot:
     ``balances`` holds every token of the portfolio and every intermediate that a route may use;
     ``pairs`` every pool that can be traded or is held; ``prices`` one price per token of both.
     ``native_wei`` is the gas purse and no position. ``priority_fee_wei`` is what the node suggests.
+    What could not be read, or is not safe to trade, stands in ``held_out`` by name; ``proxies`` are
+    the tokens whose code can be exchanged.
     """
 
     block: BlockRef
@@ -96,10 +172,16 @@ class Snapshot:
     pairs: tuple[PairState, ...]
     prices: tuple[Price, ...]
     priority_fee_wei: int
+    held_out: tuple[HeldOut, ...] = field(default=(), metadata=ADDED_LATER)
+    proxies: tuple[Proxy, ...] = field(default=(), metadata=ADDED_LATER)
 
     def balance(self, token: Token) -> int:
         """Balance of ``token`` in its smallest unit; 0 when it was not read."""
         return next((a.raw for a in self.balances if a.token == token), 0)
+
+    def held_out_reason(self, address: str) -> HeldOut | None:
+        """Why the token or pair at ``address`` must not be traded; None when it may be."""
+        return next((item for item in self.held_out if item.address == address), None)
 
     def price(self, token: Token) -> Price:
         """Price of ``token``; raises KeyError when the snapshot has none."""
