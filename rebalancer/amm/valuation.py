@@ -16,6 +16,7 @@ from rebalancer.amm.liquidity import redeemable
 from rebalancer.errors import PlanError, ReadError
 from rebalancer.model import (
     PPM,
+    UNREADABLE,
     Amount,
     Exposure,
     LpDetail,
@@ -62,6 +63,7 @@ def value(snapshot: Snapshot, targets: Sequence[Target]) -> Valuation:
         ),
         exposures=_exposures(snapshot, targets),
         native_value_e8=snapshot.native.value_down(snapshot.native_wei),
+        unread=_unread(snapshot, targets),
     )
 
 
@@ -80,6 +82,12 @@ def shares_ppm(values: Sequence[int]) -> list[int]:
     for index in by_remainder[: PPM - sum(shares)]:
         shares[index] += 1
     return shares
+
+
+def _unread(snapshot: Snapshot, targets: Sequence[Target]) -> tuple[str, ...]:
+    """Names of the positions that the snapshot could not read, in the order of ``targets``."""
+    unreadable = {item.name for item in snapshot.held_out if item.code == UNREADABLE}
+    return tuple(target.position for target in targets if target.position in unreadable)
 
 
 def _position(snapshot: Snapshot, target: Target) -> PositionValue:

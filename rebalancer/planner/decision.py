@@ -54,6 +54,9 @@ def decide(
     problem = Problem(snapshot, _by_name(valuation), ordered, policy, gas_schedule)
     parent = digest(valuation)
 
+    if valuation.unread:
+        return _hold(snapshot, parent, _unread(snapshot, valuation))
+
     verdict = evaluate(
         drifts(problem.valuation, ordered, policy),
         policy,
@@ -124,6 +127,19 @@ def _by_name(valuation: Valuation) -> Valuation:
 
 def _hold(snapshot: Snapshot, parent: str, reasons: tuple[Reason, ...]) -> Hold:
     return Hold(parent, snapshot.block.number, snapshot.block.hash, reasons)
+
+
+def _unread(snapshot: Snapshot, valuation: Valuation) -> tuple[Reason, ...]:
+    """Why there is no NAV: no weight of any position is known while one cannot be valued."""
+    return tuple(
+        Reason(
+            code=item.code,
+            text=f"{item.name} cannot be valued, so no weight is known and nothing is traded: "
+            f"{item.text}",
+        )
+        for item in snapshot.held_out
+        if item.name in valuation.unread
+    )
 
 
 def _gas_too_dear(problem: Problem) -> Reason:

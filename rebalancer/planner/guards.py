@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from rebalancer.model import Plan, Reason
 from rebalancer.planner.costs import cost_share_ppm
-from rebalancer.planner.market import Market, hop_impact_ppm, off_oracle_ppm
+from rebalancer.planner.market import Market, held_out_of, hop_impact_ppm, off_oracle_ppm
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.replay import replay
 from rebalancer.planner.routes import min_amount_out
@@ -46,6 +46,14 @@ def trades_only_positions(problem: Problem, plan: Plan) -> Iterable[Reason]:
         if amount.token not in ours:
             text = f"The plan sells {amount.token.symbol}, which is no position"
             yield Reason("not_a_position", text)
+
+
+def trades_nothing_held_out(problem: Problem, plan: Plan) -> Iterable[Reason]:
+    """No leg pays or takes a token that is held out, nor passes through its pool."""
+    for index, leg in enumerate(plan.legs):
+        for item in held_out_of(problem.snapshot, problem.snapshot.pair(leg.pair)):
+            text = f"Leg {index} trades {item.name}, which is held out: {item.text}"
+            yield Reason("held_out", text)
 
 
 def min_outs_follow_slippage(_: Problem, plan: Plan) -> Iterable[Reason]:
@@ -144,6 +152,7 @@ def no_position_further_off(problem: Problem, plan: Plan) -> Iterable[Reason]:
 CONSISTENCY: tuple[Guard, ...] = (
     sells_only_what_is_held,
     trades_only_positions,
+    trades_nothing_held_out,
     min_outs_follow_slippage,
     costs_add_up,
 )

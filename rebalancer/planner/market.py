@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from rebalancer.amm.swap import UINT112_MAX, apply_swap, get_amount_out
 from rebalancer.model import (
     PPM,
+    HeldOut,
     PairState,
     Policy,
     Reason,
@@ -99,12 +100,19 @@ def off_oracle_ppm(snapshot: Snapshot, pair: PairState) -> int:
     return mul_div_up(abs(side0 - side1), PPM, min(side0, side1))
 
 
+def held_out_of(snapshot: Snapshot, pair: PairState) -> tuple[HeldOut, ...]:
+    """Which of the pair's tokens, or whether the pair itself, must not be traded."""
+    addresses = (pair.token0.address, pair.token1.address, pair.address)
+    found = (snapshot.held_out_reason(address) for address in addresses)
+    return tuple(item for item in found if item is not None)
+
+
 def open_market(snapshot: Snapshot, policy: Policy) -> tuple[Market, tuple[Reason, ...]]:
     """The pairs that may be traded on, and why the others may not; both in address order.
 
-    Left out are empty pairs, those of a token without a price, and those whose spot price is
-    further than ``max_off_oracle_ppm`` from the oracle's: what looks like profit there is a stale
-    or a manipulated price.
+    Left out are empty pairs, those of a token without a price or that is held out, and those whose
+    spot price is further than ``max_off_oracle_ppm`` from the oracle's: what looks like profit
+    there is a stale or a manipulated price.
     """
     priced = {p.token for p in snapshot.prices if p.numerator > 0 and p.denominator > 0}
     usable: dict[str, PairState] = {}
@@ -112,6 +120,10 @@ def open_market(snapshot: Snapshot, policy: Policy) -> tuple[Market, tuple[Reaso
     for pair in sorted(snapshot.pairs, key=lambda p: p.address.lower()):
         if pair.reserve0 == 0 or pair.reserve1 == 0:
             reasons.append(Reason("pool_empty", f"{pair.name} holds nothing and is not used"))
+            continue
+        if kept := held_out_of(snapshot, pair):
+            text = f"{pair.name} is not used: {kept[0].text}"
+            reasons.append(Reason(kept[0].code, text))
             continue
         if not {pair.token0, pair.token1} <= priced:
             reasons.append(Reason("no_price", f"{pair.name} is not used: a price is missing"))

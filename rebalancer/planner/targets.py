@@ -97,6 +97,9 @@ def held_out(problem: Problem, drifts: tuple[Drift, ...], stuck: Set[Token]) -> 
                     limit=drift.band_ppm,
                 )
             )
+        elif token is not None and (item := problem.snapshot.held_out_reason(token.address)):
+            text = f"{drift.position} is held out of every trade: {item.text}"
+            reasons.append(Reason(item.code, text))
         elif token in stuck and (drift.weight_ppm or drift.target_ppm):
             reasons.append(
                 Reason(

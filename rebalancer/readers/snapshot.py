@@ -9,7 +9,7 @@ from rebalancer.evm.rpc import Rpc
 from rebalancer.model import LpHolding, Snapshot
 from rebalancer.readers.chain import read_block, read_fee_and_recheck
 from rebalancer.readers.entries import read_entries
-from rebalancer.readers.multicall import multicall
+from rebalancer.readers.fence import ask
 from rebalancer.readers.pairs import candidates, pair_calls, read_pairs, read_shares
 from rebalancer.readers.prices import price_calls, quotes, read_prices
 from rebalancer.readers.tokens import (
@@ -19,6 +19,7 @@ from rebalancer.readers.tokens import (
     read_balances,
     read_uint,
     token_calls,
+    unreadable_lps,
 )
 
 
@@ -29,9 +30,10 @@ def read_snapshot(
 
     Three requests, four with LP entries; all state is read by the block's hash (EIP-1898). The
     same chain state gives the same snapshot: balances, prices and holdings are ordered by address,
-    pairs by AMM and tokens; only ``priority_fee_wei`` is the node's own opinion. Raises ReadError
-    (StalePrice, ChainMismatch, RpcUnavailable) for whatever cannot be read or trusted; a snapshot
-    is whole or there is none. See docs/readers.md.
+    pairs by AMM and tokens; only ``priority_fee_wei`` is the node's own opinion. A token that
+    misbehaves is in ``held_out``, with the LP positions it is in, and spoils nothing else. Raises
+    ReadError (StalePrice, PriceDisagreement, ChainMismatch, RpcUnavailable) for whatever else
+    cannot be read or trusted. See docs/readers.md.
     """
     network, wallet = resolved.network, resolved.portfolio.wallet
     tokens = needed_tokens(resolved)
@@ -41,19 +43,21 @@ def read_snapshot(
     lps = sorted(resolved.lps, key=lambda lp: int(lp.pair, 16))
 
     at = read_block(rpc, block, network)
-    calls = chain(
+    trusted = chain(
         (purse,),
-        token_calls(tokens, wallet),
         price_calls(wanted),
         (balance_of(lp.pair, wallet) for lp in lps),
         pair_calls(pools),
     )
-    asked = tuple(dict.fromkeys(calls))
-    answers = dict(zip(asked, multicall(rpc, network.multicall3, asked, at.hash), strict=True))
+    answers = ask(rpc, network.multicall3, trusted, token_calls(tokens, wallet), at.hash)
 
     what = f"the {network.native.symbol} balance of {wallet}"
     native_wei = read_uint(answers, purse, what, at.number)
-    balances = read_balances(answers, tokens, wallet, at.number)
+    balances, unreadable = read_balances(answers, tokens, wallet)
+    unvalued = unreadable_lps(lps, unreadable)
+    lost = {item.address for item in (*unreadable, *unvalued)}
+    lps = [lp for lp in lps if lp.pair not in lost]
+    pools = tuple(p for p in pools if not lost & {p.token0.address, p.token1.address})
     prices = read_prices(answers, wanted, at)
     shares = {lp.pair: read_shares(answers, lp, wallet, at.number) for lp in lps}
     pairs = read_pairs(answers, pools, lps, at.number)
@@ -68,6 +72,7 @@ def read_snapshot(
         balances=balances,
         holdings=tuple(LpHolding(lp.pair, shares[lp.pair], entries.get(lp.pair)) for lp in lps),
         pairs=pairs,
-        prices=prices.prices,
+        prices=tuple(p for p in prices.prices if p.token.address not in lost),
         priority_fee_wei=priority_fee_wei,
+        held_out=(*unreadable, *unvalued),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rebalancer.config.portfolio import ResolvedPortfolio
+from rebalancer.config.portfolio import LpSpec, ResolvedPortfolio
 from rebalancer.errors import ConfigError, ReadError
-from rebalancer.model import Amount, Token
+from rebalancer.model import UNREADABLE, Amount, HeldOut, Token
 from rebalancer.readers.multicall import Call, Result
 
 #: What every call came back with; equal calls are asked once.
@@ -38,14 +38,34 @@ def token_calls(tokens: Sequence[Token], wallet: str) -> Iterable[Call]:
 
 
 def read_balances(
-    answers: Answers, tokens: Sequence[Token], wallet: str, block: int
-) -> tuple[Amount, ...]:
-    """Balances in the order of ``tokens``.
+    answers: Answers, tokens: Sequence[Token], wallet: str
+) -> tuple[tuple[Amount, ...], tuple[HeldOut, ...]]:
+    """Balances in the order of ``tokens``, and the tokens that have none because they misbehave.
 
-    Raises ReadError, naming the token, for a balance that cannot be read, and for decimals that
-    are not those of networks.yaml: they would put the NAV wrong by powers of ten.
+    Unreadable is a token whose balance or decimals cannot be read, and one whose decimals are not
+    those of networks.yaml: they would put the NAV wrong by powers of ten.
     """
-    return tuple(Amount(token, _balance(answers, token, wallet, block)) for token in tokens)
+    balances: list[Amount] = []
+    unreadable: list[HeldOut] = []
+    for token in tokens:
+        if fault := _fault(answers, token, wallet):
+            text = f"token {token.symbol} at {token.address} {fault}"
+            unreadable.append(HeldOut(token.symbol, token.address, UNREADABLE, text))
+        else:
+            values = answers[balance_of(token.address, wallet)].values()
+            balances += [Amount(token, int(value)) for value in values or ()]
+    return tuple(balances), tuple(unreadable)
+
+
+def unreadable_lps(lps: Sequence[LpSpec], unreadable: Sequence[HeldOut]) -> tuple[HeldOut, ...]:
+    """The LP positions that cannot be valued because one of their tokens is ``unreadable``."""
+    lost = {item.address for item in unreadable}
+    return tuple(
+        HeldOut(lp.name, lp.pair, UNREADABLE, f"{lp.name} holds {token.symbol}, which is not read")
+        for lp in lps
+        for token in [next((t for t in (lp.token0, lp.token1) if t.address in lost), None)]
+        if token is not None
+    )
 
 
 def balance_of(token: str, owner: str) -> Call:
@@ -78,15 +98,12 @@ def _mentioned(resolved: ResolvedPortfolio) -> Iterable[Token]:
         yield resolved.network.token(symbol)
 
 
-def _balance(answers: Answers, token: Token, wallet: str, block: int) -> int:
-    what = f"token {token.symbol} at {token.address}"
-    hint = f"check the address of {token.symbol} in networks.yaml, and that it exists at this block"
-    raw = read_uint(answers, balance_of(token.address, wallet), what, block, hint)
-    told = read_uint(answers, decimals(token.address), what, block, hint)
+def _fault(answers: Answers, token: Token, wallet: str) -> str:
+    """Why a token's balance cannot be believed; empty when it can."""
+    for call in (balance_of(token.address, wallet), decimals(token.address)):
+        if answers[call].values() is None:
+            return f"cannot be read: {answers[call].failure}"
+    (told,) = answers[decimals(token.address)].values() or ()
     if told != token.decimals:
-        raise ReadError(
-            f"{what} has {told} decimals, networks.yaml says {token.decimals}",
-            hint=f"set the decimals of {token.symbol} to {told} if the address is the right one",
-            block=block,
-        )
-    return raw
+        return f"has {told} decimals, networks.yaml says {token.decimals}"
+    return ""

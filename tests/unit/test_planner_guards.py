@@ -53,6 +53,7 @@ def test_every_guard_is_on_duty():
     assert on_duty == {
         "sells_only_what_is_held",
         "trades_only_positions",
+        "trades_nothing_held_out",
         "min_outs_follow_slippage",
         "costs_add_up",
         "few_enough_legs",

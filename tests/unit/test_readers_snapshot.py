@@ -22,7 +22,7 @@ from readers_fake_node import (
 
 from rebalancer.errors import ChainMismatch, ConfigError, ReadError, RpcUnavailable, StalePrice
 from rebalancer.evm.rpc import RpcError
-from rebalancer.model import LpEntry, PairState, digest
+from rebalancer.model import UNREADABLE, LpEntry, PairState, digest
 from rebalancer.readers.snapshot import read_snapshot
 from rebalancer.readers.tokens import needed_tokens
 
@@ -153,31 +153,6 @@ def put(target: str, signature: str, args: tuple[Any, ...], answer: bytes | None
 
 
 REFUSED: dict[str, tuple[Callable[[FakeNode], None], str, str]] = {
-    "token without code": (
-        drop(WBTC.address),
-        rf"^token WBTC at {WBTC.address}: balanceOf\(\) returns nothing, as an address without",
-        "check the address of WBTC",
-    ),
-    "balance reverts": (
-        put(WETH.address, "balanceOf(address)", (WALLET,), REVERT),
-        rf"^token WETH at {WETH.address}: balanceOf\(\) reverts$",
-        "check the address of WETH",
-    ),
-    "balance is garbage": (
-        put(USDT.address, "balanceOf(address)", (WALLET,), b"\x01\x02"),
-        r"^token USDT at \S+: balanceOf\(\) returns what does not decode$",
-        "check the address of USDT",
-    ),
-    "decimals missing": (
-        put(USDC.address, "decimals()", (), REVERT),
-        r"^token USDC at \S+: decimals\(\) reverts$",
-        "check the address of USDC",
-    ),
-    "decimals wrong": (
-        put(USDC.address, "decimals()", (), word(18)),
-        rf"^token USDC at {USDC.address} has 18 decimals, networks.yaml says 6$",
-        "set the decimals of USDC to 18",
-    ),
     "native balance": (
         put(NET.multicall3, "getEthBalance(address)", (WALLET,), REVERT),
         rf"^the ETH balance of {WALLET}: getEthBalance\(\) reverts$",
@@ -226,6 +201,101 @@ def test_snapshot__what_cannot_be_read__is_named(case: str) -> None:
     assert hint in caught.value.hint
     assert caught.value.block == 100
     assert "\n" not in str(caught.value)
+
+
+SPOILED: dict[str, tuple[Callable[[FakeNode], None], str, str]] = {
+    "without code": (
+        drop(WBTC.address),
+        "WBTC",
+        "cannot be read: balanceOf() returns nothing, as an address without code does",
+    ),
+    "balance reverts": (
+        put(WETH.address, "balanceOf(address)", (WALLET,), REVERT),
+        "WETH",
+        "cannot be read: balanceOf() reverts",
+    ),
+    "balance is garbage": (
+        put(USDT.address, "balanceOf(address)", (WALLET,), b"\x01\x02"),
+        "USDT",
+        "cannot be read: balanceOf() returns what does not decode",
+    ),
+    "decimals missing": (
+        put(USDC.address, "decimals()", (), REVERT),
+        "USDC",
+        "cannot be read: decimals() reverts",
+    ),
+    "decimals beyond a byte": (
+        put(USDC.address, "decimals()", (), word(256)),
+        "USDC",
+        "cannot be read: decimals() returns what does not decode",
+    ),
+    "decimals wrong": (
+        put(USDC.address, "decimals()", (), word(18)),
+        "USDC",
+        "has 18 decimals, networks.yaml says 6",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_token__that_misbehaves__spoils_only_its_own_row(case: str) -> None:
+    spoil, symbol, why = SPOILED[case]
+    token, node = NET.token(symbol), mainnet()
+    whole = read_snapshot(node, portfolio())
+    spoil(node)
+    snapshot = read_snapshot(node, portfolio())
+    item = next(item for item in snapshot.held_out if item.name == symbol)
+    assert (item.address, item.code) == (token.address, UNREADABLE)
+    assert item.text == f"token {symbol} at {token.address} {why}"
+    assert snapshot.balances == tuple(a for a in whole.balances if a.token != token)
+    assert snapshot.prices == tuple(p for p in whole.prices if p.token != token)
+    assert snapshot.pairs == tuple(p for p in whole.pairs if not p.has(token))
+    lost = [h for h in whole.holdings if whole.pair(h.pair).has(token)]
+    assert snapshot.holdings == tuple(h for h in whole.holdings if h not in lost)
+    # An LP position is lost with its token, and says so.
+    others = [item for item in snapshot.held_out if item.name != symbol]
+    assert [(i.name, i.address) for i in others] == [(LP, h.pair) for h in lost]
+    assert all(i.text == f"{LP} holds {symbol}, which is not read" for i in others)
+
+
+def test_token__failure__makes_the_rest_be_asked_alone_in_one_more_request() -> None:
+    node = mainnet()
+    node.put(USDC.address, "balanceOf(address)", (WALLET,), REVERT)
+    read_snapshot(node, portfolio())
+    # USDC is the second of four tokens by address: what comes before it stands, and nothing else.
+    assert [len(methods) for methods in node.requests] == [2, 1, 6, 2]
+    alone = [asked[1] for asked in node.calls if asked[0] == "eth_call"][1:]
+    assert {(tx["to"], tx["gas"]) for tx in alone} == {(NET.multicall3, hex(1_000_000))}
+
+
+@pytest.mark.parametrize("code", [3, -32000, -32003, -32015, -32603])
+def test_token__that_brings_down_the_whole_call__is_fenced_off(code: int) -> None:
+    node = mainnet()
+    whole = read_snapshot(node, portfolio())
+    real = node._eth_call
+
+    def out_of_gas(transaction: dict[str, str], at: Any) -> str:
+        if len(transaction["data"]) >= len(whole_call["data"]):
+            raise RpcError("eth_call", code, "out of gas")
+        return real(transaction, at)
+
+    whole_call = next(asked[1] for asked in node.calls if asked[0] == "eth_call")
+    node.faults["eth_call"] = out_of_gas
+    assert read_snapshot(node, portfolio()) == whole
+    assert [len(m) for m in node.requests[3:]] == [2, 1, 1, 8, 2]
+
+
+@pytest.mark.parametrize("code", [-32001, -32002, -32005, -32601, -32602])
+def test_node__that_refuses__is_not_asked_more(code: int) -> None:
+    node = mainnet()
+
+    def refuse(*_: object) -> None:
+        raise RpcError("eth_call", code, "no")
+
+    node.faults["eth_call"] = refuse
+    with pytest.raises(ReadError, match="cannot be read"):
+        read_snapshot(node, portfolio())
+    assert len(node.requests) == 2
 
 
 def test_snapshot__two_symbols_for_one_contract__are_refused_unasked() -> None:
