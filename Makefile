@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: setup demo test lint bench contracts lock clean
+.PHONY: setup demo test lint bench contracts readme lock clean
 
 setup: .venv/runtime.stamp node_modules/.stamp
 
@@ -45,6 +45,9 @@ bench: setup .venv/dev.stamp
 
 contracts: setup .venv/dev.stamp
 	@$(BIN)/python -m scripts.compile_contracts
+
+readme: setup
+	@$(BIN)/python -m scripts.readme
 
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml -o requirements-dev.lock

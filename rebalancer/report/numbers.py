@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rebalancer.model import VALUE_DECIMALS, Token, format_units
+from rebalancer.model import E8, VALUE_DECIMALS, Token, format_units
 
 
 def money(value_e8: int, numeraire: str, signed: bool = False) -> str:
@@ -13,6 +13,11 @@ def money(value_e8: int, numeraire: str, signed: bool = False) -> str:
         text = text.lstrip("-")
         return text if not value_e8 else f"<{text[:-1]}1" if value_e8 > 0 else f">-{text[:-1]}1"
     return f"+{text}" if signed and value_e8 > 0 else text
+
+
+def unit_price(value_e8: int) -> str:
+    """Price of one whole token: six places below 100, so that a stablecoin off its peg shows."""
+    return format_units(value_e8, VALUE_DECIMALS, 2 if value_e8 >= 100 * E8 else 6)
 
 
 def percent(ppm: int, signed: bool = False) -> str:

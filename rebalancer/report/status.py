@@ -12,7 +12,17 @@ from rich.text import Text
 from rebalancer.model import PositionValue, Snapshot, Valuation, digest, to_plain
 from rebalancer.planner.bands import Drift
 from rebalancer.report.layout import new_table
-from rebalancer.report.numbers import age, amount, gwei, money, percent, points, quantity, short
+from rebalancer.report.numbers import (
+    age,
+    amount,
+    gwei,
+    money,
+    percent,
+    points,
+    quantity,
+    short,
+    unit_price,
+)
 
 _LEFT = frozenset({"position", "holds", "token", "source", ""})
 
@@ -107,7 +117,7 @@ def _amount_and_price(
         return "LP, see below", ""
     token = next(a.token for a in snapshot.balances if a.token.symbol == position.name)
     price = snapshot.price(token).value_down(10**token.decimals)
-    return quantity(snapshot.balance(token), token), money(price, valuation.numeraire)
+    return quantity(snapshot.balance(token), token), unit_price(price)
 
 
 def _lp(snapshot: Snapshot, valuation: Valuation) -> Table:
@@ -153,7 +163,7 @@ def _prices(snapshot: Snapshot) -> Table:
     for price in snapshot.prices:
         table.add_row(
             price.token.symbol,
-            money(price.value_down(10**price.token.decimals), snapshot.numeraire),
+            unit_price(price.value_down(10**price.token.decimals)),
             price.source,
             age(snapshot.block.timestamp - price.updated_at),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rebalancer.model import Token
-from rebalancer.report.numbers import age, gwei, money, percent, points, quantity, short
+from rebalancer.report.numbers import age, gwei, money, percent, points, quantity, short, unit_price
 
 USDC = Token("0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", "USDC", 6)
 WETH = Token("0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2", "WETH", 18)
@@ -42,3 +42,8 @@ def test_age_gwei_short() -> None:
     assert [age(s) for s in (45, 720, 11_100, 187_200)] == ["45s", "12m", "3h 05m", "2d 4h"]
     assert gwei(1_500_000_000) == "1.500 gwei"
     assert short("0x1234567890abcdef") == "0x12345678…"
+
+
+def test_unit_price__shows_a_lost_peg() -> None:
+    assert unit_price(99_950_000) == "0.999500"
+    assert unit_price(375_012_345_678) == "3,750.12"
