@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from rebalancer.amm.checks import check_price
 from rebalancer.amm.fair import fair_value_e8, spot_value_e8
-from rebalancer.amm.impermanent_loss import against_entry
+from rebalancer.amm.impermanent_loss import LpResult, against_entry, against_lots
 from rebalancer.amm.liquidity import redeemable
 from rebalancer.errors import PlanError, ReadError
 from rebalancer.model import (
@@ -29,16 +29,17 @@ from rebalancer.model import (
     Token,
     Valuation,
     digest,
+    mul_div_down,
 )
 
 
 def value(snapshot: Snapshot, targets: Sequence[Target]) -> Valuation:
     """Value ``snapshot`` in 1e-8 of its numeraire, positions in the order of ``targets``.
 
-    Tokens are worth their oracle price, LP shares their fair price, each rounded down. Weights are
-    shares of NAV, and the exposures' of their own sum (which a pool off the oracle's price moves
-    away from NAV); both add up to exactly 1_000_000 ppm by largest remainder. Raises PlanError for
-    a portfolio worth nothing or a position targeted twice, ReadError for a missing price.
+    Tokens are worth their oracle price, LP shares their fair price and what a farm owes for them,
+    each rounded down. Weights of positions and of exposures are shares of NAV and add up to exactly
+    1_000_000 ppm by largest remainder. Raises PlanError for a portfolio worth nothing or a position
+    targeted twice, ReadError for a missing price.
     """
     _check_targets(targets)
     unweighted = [_position(snapshot, target) for target in targets]
@@ -61,7 +62,7 @@ def value(snapshot: Snapshot, targets: Sequence[Target]) -> Valuation:
             replace(position, weight_ppm=weight, drift_e8=_drift_e8(position, nav_e8))
             for position, weight in zip(unweighted, weights, strict=True)
         ),
-        exposures=_exposures(snapshot, targets),
+        exposures=_exposures(snapshot, targets, unweighted),
         native_value_e8=snapshot.native.value_down(snapshot.native_wei),
         unread=_unread(snapshot, targets),
     )
@@ -104,18 +105,17 @@ def _position(snapshot: Snapshot, target: Target) -> PositionValue:
         target_ppm=target.weight_ppm,
         drift_e8=0,
         lp=lp,
+        bucket=target.bucket,
     )
 
 
 def _lp_detail(snapshot: Snapshot, pair: PairState, holding: LpHolding) -> tuple[int, LpDetail]:
-    """Fair value of ``holding``, and how it is made up."""
+    """Value of ``holding`` with its rewards, and how it is made up."""
     price0, price1 = _price(snapshot, pair.token0), _price(snapshot, pair.token1)
     amount0, amount1 = redeemable(pair, holding.shares)
-    result = (
-        against_entry(pair, holding.shares, holding.entry, price0, price1)
-        if holding.entry is not None
-        else None
-    )
+    result = _against_the_past(pair, holding, price0, price1)
+    reward = _reward(holding)
+    reward_value_e8 = _price(snapshot, reward.token).value_down(reward.raw) if reward else 0
     detail = LpDetail(
         pair=pair.address,
         shares=holding.shares,
@@ -125,8 +125,27 @@ def _lp_detail(snapshot: Snapshot, pair: PairState, holding: LpHolding) -> tuple
         held_value_e8=result.held_e8 if result else None,
         il_e8=result.il_e8 if result else None,
         fees_e8=result.fees_e8 if result else None,
+        staked=holding.staked,
+        reward_value_e8=reward_value_e8,
     )
-    return fair_value_e8(pair, holding.shares, price0, price1), detail
+    return fair_value_e8(pair, holding.shares, price0, price1) + reward_value_e8, detail
+
+
+def _against_the_past(
+    pair: PairState, holding: LpHolding, price0: Price, price1: Price
+) -> LpResult | None:
+    """Against the lots where they are known, else against the one entry, if that is."""
+    if holding.lots:
+        return against_lots(pair, holding.lots, price0, price1)
+    if holding.entry is not None:
+        return against_entry(pair, holding.shares, holding.entry, price0, price1)
+    return None
+
+
+def _reward(holding: LpHolding) -> Amount | None:
+    """What a farm owes for ``holding``, in a token that has a price."""
+    reward = holding.reward
+    return Amount(reward.token, reward.raw) if reward and reward.token else None
 
 
 def _drift_e8(position: PositionValue, nav_e8: int) -> int:
@@ -135,31 +154,47 @@ def _drift_e8(position: PositionValue, nav_e8: int) -> int:
     return scaled // PPM if scaled >= 0 else -(-scaled // PPM)
 
 
-def _exposures(snapshot: Snapshot, targets: Sequence[Target]) -> tuple[Exposure, ...]:
+def _exposures(
+    snapshot: Snapshot, targets: Sequence[Target], positions: Sequence[PositionValue]
+) -> tuple[Exposure, ...]:
     """Value per token that the positions hold, directly or through a pair; none that are 0."""
     raws: dict[Token, int] = {}
-    for target in targets:
-        for amount in _look_through(snapshot, target.position):
-            if amount.raw:
-                raws[amount.token] = raws.get(amount.token, 0) + amount.raw
-    values = [_price(snapshot, token).value_down(raw) for token, raw in raws.items()]
+    values: dict[Token, int] = {}
+    for position in positions:
+        for amount, value_e8 in _look_through(snapshot, position):
+            raws[amount.token] = raws.get(amount.token, 0) + amount.raw
+            values[amount.token] = values.get(amount.token, 0) + value_e8
+    tokens = [token for token, raw in raws.items() if raw or values[token]]
+    weights = shares_ppm([values[token] for token in tokens])
+    multipliers = {target.position: target.multiplier_ppm for target in targets}
     return tuple(
-        Exposure(token.symbol, raw, value_e8, weight_ppm)
-        for (token, raw), value_e8, weight_ppm in zip(
-            raws.items(), values, shares_ppm(values), strict=True
+        Exposure(
+            symbol=token.symbol,
+            raw=raws[token],
+            value_e8=values[token],
+            weight_ppm=weight_ppm,
+            notional_e8=_notional_e8(values[token], multipliers.get(token.symbol, PPM)),
         )
+        for token, weight_ppm in zip(tokens, weights, strict=True)
     )
 
 
-def _look_through(snapshot: Snapshot, position: str) -> Iterator[Amount]:
-    """The token amounts that ``position`` consists of."""
-    if (amount := _token_amount(snapshot, position)) is not None:
-        yield amount
-    elif (held := _lp_holding(snapshot, position)) is not None:
+def _notional_e8(value_e8: int, multiplier_ppm: int) -> int | None:
+    """Exposure that the value gives, rounded down; None where it is the value itself."""
+    return None if multiplier_ppm == PPM else mul_div_down(value_e8, multiplier_ppm, PPM)
+
+
+def _look_through(snapshot: Snapshot, position: PositionValue) -> Iterator[tuple[Amount, int]]:
+    """The token amounts that ``position`` consists of, and the value that each of them is of it."""
+    if (amount := _token_amount(snapshot, position.name)) is not None:
+        yield amount, position.value_e8
+    elif position.lp and (held := _lp_holding(snapshot, position.name)) is not None:
         pair, holding = held
-        amount0, amount1 = redeemable(pair, holding.shares)
-        yield Amount(pair.token0, amount0)
-        yield Amount(pair.token1, amount1)
+        fair_e8 = position.value_e8 - position.lp.reward_value_e8
+        yield Amount(pair.token0, position.lp.amount0), fair_e8 // 2
+        yield Amount(pair.token1, position.lp.amount1), fair_e8 - fair_e8 // 2
+        if (reward := _reward(holding)) is not None:
+            yield reward, position.lp.reward_value_e8
 
 
 def _token_amount(snapshot: Snapshot, symbol: str) -> Amount | None:
