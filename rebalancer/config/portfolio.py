@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from rebalancer.amm.goals import position_targets
 from rebalancer.config.networks import Address, Network, Strict, sort_tokens
+from rebalancer.config.position import PositionSpec
 from rebalancer.config.quantities import Duration, GasPrice, Ratio, Share, Value
-from rebalancer.model import BPS, PPM, Policy, Target, Token
-
-
-class PositionSpec(Strict):
-    """One position: a ``token``, or an ``lp`` position written ``amm:A/B``."""
-
-    token: str | None = None
-    lp: str | None = None
-    target: Share
-    band: Share | None = None
-    band_relative: Ratio | None = None
-    entry_block: Annotated[int, Field(ge=0)] | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> PositionSpec:
-        if (self.token is None) == (self.lp is None):
-            raise ValueError("a position is either a token or an lp")
-        if self.token is not None and self.entry_block is not None:
-            raise ValueError("entry_block belongs to an lp position")
-        return self
-
-    @property
-    def label(self) -> str:
-        """The position as the file names it."""
-        return self.token or self.lp or ""
+from rebalancer.model import BPS, PPM, Goal, Policy, Scheme, Snapshot, Target, Token
 
 
 class PolicySpec(Strict):
@@ -99,20 +78,55 @@ class Schedule(Strict):
 
 
 class Portfolio(Strict):
-    """One portfolio: ``positions`` add up to exactly 100 %."""
+    """One portfolio: the targets of ``positions`` add up to exactly 100 %.
+
+    ``buckets`` are lists of tokens and LP positions; they are positions without being listed.
+    ``targets_on`` says of what the targets are shares, see docs/lp.md.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     network: str
     wallet: Address
     numeraire: str = "USD"
     positions: Annotated[tuple[PositionSpec, ...], Field(min_length=1)]
+    buckets: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    targets_on: Literal["positions", "exposures"] = "positions"
     policy: PolicySpec = PolicySpec()
     schedule: Schedule = Schedule.model_validate({"every": "5m"})
     approvals: Literal["exact", "never"] = "exact"
 
     @model_validator(mode="after")
+    def _buckets_are_whole(self) -> Portfolio:
+        members = [label for labels in self.buckets.values() for label in labels]
+        if twice := [label for label in members if members.count(label) > 1]:
+            raise ValueError(f"{twice[0]} is in a bucket twice")
+        asked = {spec.bucket for spec in self.positions if spec.bucket is not None}
+        if unknown := sorted(asked - self.buckets.keys()):
+            raise ValueError(f"there is no bucket {unknown[0]!r}; list its members under buckets")
+        if idle := sorted(self.buckets.keys() - asked):
+            raise ValueError(f"the bucket {idle[0]!r} has no target among the positions")
+        for spec in self.positions:
+            bucketed = spec.label in members
+            looked_through = spec.lp is not None and self.targets_on == "exposures"
+            if spec.target is not None and bucketed:
+                raise ValueError(f"{spec.label} is in a bucket and cannot have its own target")
+            if spec.target is not None and looked_through:
+                raise ValueError(
+                    f"{spec.label} is looked through (targets_on: exposures) and has no target"
+                )
+            if spec.target is None and not bucketed and not looked_through:
+                raise ValueError(f"{spec.label} has no target and is in no bucket")
+            if spec.target is None and (spec.band, spec.band_relative) != (None, None):
+                raise ValueError(f"{spec.label} has a band but no target")
+        if self.targets_on == "exposures" and any(":" in label for label in members):
+            raise ValueError("a bucket of exposures holds tokens; LP positions are looked through")
+        return self
+
+    @model_validator(mode="after")
     def _targets_add_up(self) -> Portfolio:
-        total = sum(position.target for position in self.positions)
+        total = sum(position.target or 0 for position in self.positions)
         if total != PPM:
             raise ValueError(f"the targets add up to {total / BPS:g}%, not to 100%")
         labels = [position.label for position in self.positions]
@@ -129,6 +143,8 @@ class LpSpec(Strict):
     token1: Token
     pair: str
     entry_block: int | None
+    since_block: int | None = None
+    staked_in: str | None = None
 
     @property
     def name(self) -> str:
@@ -137,41 +153,108 @@ class LpSpec(Strict):
 
 
 class ResolvedPortfolio(Strict):
-    """A portfolio against its network: every name is known, every pair has its address."""
+    """A portfolio against its network: every name is known, every pair has its address.
+
+    ``targets`` are those of the positions, where the file gives every position its own; with
+    buckets or targets on exposures they depend on the snapshot, see ``targets_at``.
+    """
 
     portfolio: Portfolio
     network: Network
     tokens: tuple[Token, ...]
     lps: tuple[LpSpec, ...]
-    targets: tuple[Target, ...]
+    scheme: Scheme
     policy: Policy
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The goals as the file has them, one a position; a bucket's share is at its first."""
+        goals = {goal.members[0]: goal for goal in self.scheme.goals}
+        return tuple(
+            Target(name, goal.weight_ppm, goal.band_abs_ppm, goal.band_rel_ppm, goal.bucket)
+            if (goal := goals.get(name))
+            else Target(name, 0)
+            for name in self.scheme.positions
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every position has its own target, whatever the snapshot."""
+        return self.scheme.on == "positions" and not any(g.bucket for g in self.scheme.goals)
+
+    def targets_at(self, snapshot: Snapshot) -> tuple[Target, ...]:
+        """A target for every position, as the goals have it at ``snapshot``."""
+        return position_targets(snapshot, self.scheme)
 
 
 def resolve(portfolio: Portfolio, network: Network) -> ResolvedPortfolio:
     """Look every name up in the network; raises ValueError naming what is unknown."""
-    tokens: list[Token] = []
-    lps: list[LpSpec] = []
-    targets: list[Target] = []
-    for spec in portfolio.positions:
-        if spec.token is not None:
-            tokens.append(_token(network, spec.token))
-            name = spec.token
-        else:
-            lps.append(_lp(network, spec))
-            name = lps[-1].name
-        targets.append(Target(name, spec.target, spec.band, spec.band_relative))
-    if len({target.position for target in targets}) != len(targets):
+    specs = _all_positions(portfolio)
+    tokens = {spec.label: _token(network, spec.label) for spec in specs if spec.token}
+    lps = {spec.label: _lp(network, spec) for spec in specs if spec.lp}
+    names = {label: label for label in tokens} | {label: lp.name for label, lp in lps.items()}
+    if len(set(names.values())) != len(names):
         raise ValueError("a position is listed twice")
     if portfolio.numeraire != "USD":
         _token(network, portfolio.numeraire)
-    return ResolvedPortfolio(
+    scheme = Scheme(
+        on=portfolio.targets_on,
+        positions=tuple(names[spec.label] for spec in specs),
+        goals=tuple(_goals(portfolio, names)),
+        multipliers=tuple((s.label, s.multiplier) for s in specs if s.multiplier != PPM),
+    )
+    resolved = ResolvedPortfolio(
         portfolio=portfolio,
         network=network,
-        tokens=tuple(tokens),
-        lps=tuple(lps),
-        targets=tuple(targets),
+        tokens=tuple(tokens.values()),
+        lps=tuple(lps.values()),
+        scheme=scheme,
         policy=portfolio.policy.to_policy(),
     )
+    _check_scheme(resolved)
+    return resolved
+
+
+def _all_positions(portfolio: Portfolio) -> list[PositionSpec]:
+    """Those listed, each bucket replaced by those of its members that are not listed."""
+    listed = {spec.label for spec in portfolio.positions}
+    found: list[PositionSpec] = []
+    for spec in portfolio.positions:
+        if spec.bucket is None:
+            found.append(spec)
+            continue
+        for label in portfolio.buckets[spec.bucket]:
+            if label not in listed:
+                kind = "lp" if ":" in label else "token"
+                found.append(PositionSpec.model_validate({kind: label}))
+    return found
+
+
+def _goals(portfolio: Portfolio, names: Mapping[str, str]) -> Iterator[Goal]:
+    for spec in portfolio.positions:
+        if spec.target is None:
+            continue
+        labels = (spec.label,) if spec.bucket is None else portfolio.buckets[spec.bucket]
+        members = tuple(names[label] for label in labels)
+        name = spec.bucket or members[0]
+        yield Goal(name, spec.target, members, spec.band, spec.band_relative)
+
+
+def _check_scheme(resolved: ResolvedPortfolio) -> None:
+    """Every bucket has a name of its own, and every exposure a goal."""
+    scheme, known = resolved.scheme, {*resolved.scheme.positions, *resolved.network.tokens}
+    for goal in scheme.goals:
+        if goal.bucket is not None and goal.bucket in known:
+            raise ValueError(f"the bucket {goal.bucket!r} has the name of a token")
+    if scheme.on == "exposures":
+        covered = {member for goal in scheme.goals for member in goal.members}
+        for lp in resolved.lps:
+            for token in (lp.token0, lp.token1):
+                if token.symbol not in covered:
+                    raise ValueError(
+                        f"{lp.name} gives exposure to {token.symbol}, which has no target; "
+                        "list it, with a target of 0% if need be"
+                    )
 
 
 def _token(network: Network, symbol: str) -> Token:
@@ -194,4 +277,12 @@ def _lp(network: Network, spec: PositionSpec) -> LpSpec:
         raise ValueError(f"{label!r} needs two different tokens")
     token0, token1 = sort_tokens(a, b)
     pair = network.amms[amm].pair_address(a, b)
-    return LpSpec(amm=amm, token0=token0, token1=token1, pair=pair, entry_block=spec.entry_block)
+    return LpSpec(
+        amm=amm,
+        token0=token0,
+        token1=token1,
+        pair=pair,
+        entry_block=spec.entry_block,
+        since_block=spec.since_block,
+        staked_in=spec.staked_in,
+    )

@@ -9,6 +9,9 @@ from pydantic import BeforeValidator
 
 from rebalancer.model import PPM, VALUE_DECIMALS, parse_units
 
+#: What ``Number`` counts in: 1e-18.
+NUMBER_DECIMALS = 18
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -60,8 +63,30 @@ def parse_value(value: Any) -> int:
     return raw
 
 
+def parse_multiplier(value: Any) -> int:
+    """Read ``2`` or ``1.5``, at least 0.1 and at most 10, as parts per million."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"{value!r} is not a multiplier; write it like 2 or 1.5")
+    try:
+        ppm = parse_units(str(value), 6)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a multiplier; write it like 2 or 1.5") from None
+    if not PPM // 10 <= ppm <= 10 * PPM:
+        raise ValueError(f"{value!r} is not between 0.1 and 10")
+    return ppm
+
+
+def parse_number(value: Any) -> int:
+    """Read a decimal number, ``0.998`` or ``"100"``, as units of 1e-18, exactly."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"{value!r} is not a number; write it like 0.998")
+    return parse_units(str(value), NUMBER_DECIMALS)
+
+
 Ratio = Annotated[int, BeforeValidator(parse_ratio)]
 Share = Annotated[int, BeforeValidator(parse_share)]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 GasPrice = Annotated[int, BeforeValidator(parse_gas_price)]
 Value = Annotated[int, BeforeValidator(parse_value)]
+Number = Annotated[int, BeforeValidator(parse_number)]
+Multiplier = Annotated[int, BeforeValidator(parse_multiplier)]

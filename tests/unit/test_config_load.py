@@ -65,7 +65,7 @@ def test_example__says_the_defaults(tmp_path: Path) -> None:
         ("approvals: exact", "approvals: unlimited", "approvals: "),
         ("name: treasury", "name: ../treasury", "name: "),
         ("{token: WETH, target: 40%}", "{token: WETH, lp: x, target: 40%}", "either a token or"),
-        ("{token: WETH, target: 40%}", "{token: WETH}", "positions.0.target: this key is missing"),
+        ("{token: WETH, target: 40%}", "{token: WETH}", "WETH has no target and is in no bucket"),
     ],
 )  # fmt: skip
 def test_mistake__one_line(tmp_path: Path, old: str, new: str, says: str) -> None:
