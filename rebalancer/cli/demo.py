@@ -65,7 +65,7 @@ def _tell(chain: DevChain, path: Path, as_json: bool) -> bool:
 
     def status(view: Any = positions_view) -> Any:
         now = evaluate(chain.rpc, resolved, session.last_rebalance_ts())
-        found = drifts(now.valuation, resolved.targets, policy)
+        found = drifts(now.valuation, resolved.targets_at(now.snapshot), policy)
         return found, view(now.snapshot, now.valuation, found)
 
     say(

@@ -170,12 +170,7 @@ class ResolvedPortfolio(Strict):
     def targets(self) -> tuple[Target, ...]:
         """The goals as the file has them, one a position; a bucket's share is at its first."""
         goals = {goal.members[0]: goal for goal in self.scheme.goals}
-        return tuple(
-            Target(name, goal.weight_ppm, goal.band_abs_ppm, goal.band_rel_ppm, goal.bucket)
-            if (goal := goals.get(name))
-            else Target(name, 0)
-            for name in self.scheme.positions
-        )
+        return tuple(self._target(name, goals.get(name)) for name in self.scheme.positions)
 
     @property
     def is_plain(self) -> bool:
@@ -184,7 +179,14 @@ class ResolvedPortfolio(Strict):
 
     def targets_at(self, snapshot: Snapshot) -> tuple[Target, ...]:
         """A target for every position, as the goals have it at ``snapshot``."""
-        return position_targets(snapshot, self.scheme)
+        return self.targets if self.is_plain else position_targets(snapshot, self.scheme)
+
+    def _target(self, name: str, goal: Goal | None) -> Target:
+        times = self.scheme.multiplier_ppm(name)
+        if goal is None:
+            return Target(name, 0, multiplier_ppm=times)
+        bands = (goal.band_abs_ppm, goal.band_rel_ppm)
+        return Target(name, goal.weight_ppm, *bands, bucket=goal.bucket, multiplier_ppm=times)
 
 
 def resolve(portfolio: Portfolio, network: Network) -> ResolvedPortfolio:

@@ -57,9 +57,10 @@ def evaluate(
 ) -> Evaluation:
     """Read, value and decide at ``block`` (None: the head); changes and records nothing."""
     snapshot = read_snapshot(rpc, resolved, block)
-    valuation = value(snapshot, resolved.targets)
+    targets = resolved.targets_at(snapshot)
+    valuation = value(snapshot, targets)
     decision = decide(
-        snapshot, valuation, resolved.targets, resolved.policy, last_rebalance_ts=last_rebalance_ts
+        snapshot, valuation, targets, resolved.policy, last_rebalance_ts=last_rebalance_ts
     )
     return Evaluation(snapshot, valuation, decision)
 

@@ -1,16 +1,16 @@
-"""Each position's drift beside the band that it may drift within."""
+"""Each position's, or bucket's, drift beside the band that it may drift within."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rebalancer.model import PPM, Policy, Target, Valuation, mul_div_down
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Drift of one position and its band, both in parts per million of NAV."""
+    """Drift of one position or bucket and its band, both in parts per million of NAV."""
 
     position: str
     weight_ppm: int
@@ -44,7 +44,29 @@ def band_ppm(target: Target, policy: Policy) -> int:
 
 
 def drifts(valuation: Valuation, targets: Sequence[Target], policy: Policy) -> tuple[Drift, ...]:
-    """Drift and band of every target's position, the largest drift first, then by name."""
+    """Drift and band of every position, or whole bucket, the largest drift first, then by name.
+
+    What drifts is a bucket's sum: how it is shared among its members is nobody's target.
+    """
+    single = position_drifts(valuation, targets, policy)
+    buckets = dict.fromkeys(target.bucket for target in targets if target.bucket is not None)
+    if not buckets:
+        return single
+    bucketed = {target.position for target in targets if target.bucket is not None}
+    found = [drift for drift in single if drift.position not in bucketed]
+    for bucket in buckets:
+        members = [target for target in targets if target.bucket == bucket]
+        together = replace(members[0], weight_ppm=sum(target.weight_ppm for target in members))
+        weights = [valuation.position(target.position).weight_ppm for target in members]
+        band = band_ppm(together, policy)
+        found.append(Drift(bucket, sum(weights), together.weight_ppm, band))
+    return _ordered(found)
+
+
+def position_drifts(
+    valuation: Valuation, targets: Sequence[Target], policy: Policy
+) -> tuple[Drift, ...]:
+    """As ``drifts``, but of each member of a bucket by itself, against its part of the target."""
     found = [
         Drift(
             position=target.position,
@@ -54,4 +76,8 @@ def drifts(valuation: Valuation, targets: Sequence[Target], policy: Policy) -> t
         )
         for target in targets
     ]
+    return _ordered(found)
+
+
+def _ordered(found: Sequence[Drift]) -> tuple[Drift, ...]:
     return tuple(sorted(found, key=lambda d: (-abs(d.drift_ppm), d.position)))

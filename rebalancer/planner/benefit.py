@@ -8,7 +8,8 @@ from rebalancer.model import PPM, Valuation, mul_div_down, mul_div_up
 def penalty_down_e8(valuation: Valuation, drift_aversion_ppm: int) -> int:
     """Drift penalty ``kappa / 2 * NAV * sum(d_i^2)`` in 1e-8 of the numeraire, rounded down.
 
-    ``d_i = value_i / NAV - target_i`` from the values themselves, not from rounded weights;
+    ``d_i = value_i / NAV - target_i`` from the values themselves, not from rounded weights, and
+    summed over the members of a bucket: trading within one gains nothing;
     ``kappa = drift_aversion_ppm / 1_000_000``. Source: docs/planner.md, "What drift costs".
     """
     return mul_div_down(drift_aversion_ppm, *_ratio(valuation))
@@ -30,5 +31,8 @@ def benefit_e8(before: Valuation, after: Valuation, drift_aversion_ppm: int) -> 
 def _ratio(valuation: Valuation) -> tuple[int, int]:
     """Numerator and denominator of the penalty per ppm of kappa."""
     nav = valuation.nav_e8
-    squares = sum((p.value_e8 * PPM - p.target_ppm * nav) ** 2 for p in valuation.positions)
-    return squares, 2 * PPM**3 * nav
+    deviations: dict[tuple[str, bool], int] = {}
+    for p in valuation.positions:
+        key = (p.name, False) if p.bucket is None else (p.bucket, True)
+        deviations[key] = deviations.get(key, 0) + p.value_e8 * PPM - p.target_ppm * nav
+    return sum(deviation**2 for deviation in deviations.values()), 2 * PPM**3 * nav

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rebalancer.model import Reason, SwapLeg, Token
-from rebalancer.planner.bands import drifts
+from rebalancer.planner.bands import position_drifts
 from rebalancer.planner.costs import Appraisal, appraise
 from rebalancer.planner.market import Market, open_market
 from rebalancer.planner.problem import Problem, Proposal
@@ -32,7 +32,9 @@ class GreedyProposer:
         """Trades towards the targets, and every limit that cut them."""
         market, excluded = open_market(problem.snapshot, problem.policy)
         stuck = stuck_positions(problem)
-        named = held_out(problem, drifts(problem.valuation, problem.targets, problem.policy), stuck)
+        named = held_out(
+            problem, position_drifts(problem.valuation, problem.targets, problem.policy), stuck
+        )
         matched = _sized_for_cost(problem, market, stuck)
         if not matched.trades:
             return Proposal((), (*named, *matched.limits, *excluded))
