@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rebalancer.config.networks import Network
+from rebalancer.config.networks import Network, Priced
 from rebalancer.config.portfolio import Portfolio, ResolvedPortfolio, resolve
 from rebalancer.errors import ConfigError
 
@@ -46,8 +46,8 @@ def load_networks(path: Path) -> dict[str, Network]:
         network = _validate(Network, {"name": name, **body}, path, str(name))
         networks[str(name)] = network
         for symbol, spec in network.tokens.items():
-            _known(path, f"{name}.tokens.{symbol}.feed", spec.feed, network.feeds)
-        _known(path, f"{name}.native.feed", network.native.feed, network.feeds)
+            _known_sources(path, f"{name}.tokens.{symbol}", spec, network)
+        _known_sources(path, f"{name}.native", network.native, network)
         _distinct_addresses(path, network)
         for symbol in network.intermediates:
             _known(path, f"{name}.intermediates", symbol, network.tokens)
@@ -70,6 +70,22 @@ def load_portfolio(path: Path, networks_path: Path | None = None) -> ResolvedPor
         raise ConfigError(
             f"{path}: {error}", hint=f"tokens and amms are in {networks_path}"
         ) from None
+
+
+def _known_sources(path: Path, key: str, priced: Priced, network: Network) -> None:
+    """Every feed, AMM and token that the sources of a price name is in the file."""
+    if priced.feed:
+        _known(path, f"{key}.feed", priced.feed, network.feeds)
+        return
+    key = f"{key}.price"
+    for part in priced.pricing.parts():
+        if part.feed is not None:
+            _known(path, key, part.feed, network.feeds)
+        if part.pool is not None:
+            amm, _, symbols = part.pool.partition(":")
+            _known(path, key, amm, network.amms)
+            for symbol in (symbols.partition("/")[0], symbols.partition("/")[2]):
+                _known(path, key, symbol, network.tokens)
 
 
 def _distinct_addresses(path: Path, network: Network) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from eth_utils.crypto import keccak
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from rebalancer.config.quantities import Duration, Share
+from rebalancer.config.pricing import PriceSpec
+from rebalancer.config.quantities import Duration, Number, Share
+from rebalancer.config.strict import Strict as Strict
 from rebalancer.evm.abi import checksum, create2_address, from_hex
 from rebalancer.model import Token
 
@@ -27,12 +29,6 @@ Address = Annotated[str, AfterValidator(_checked)]
 Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 
 
-class Strict(BaseModel):
-    """A part of a configuration file: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class Amm(Strict):
     """A Uniswap-V2-style factory; ``fee`` in parts per million."""
 
@@ -47,25 +43,57 @@ class Amm(Strict):
         return create2_address(self.factory, salt, from_hex(self.init_code_hash))
 
 
-class TokenSpec(Strict):
+class Priced(Strict):
+    """What has a price: by one Chainlink ``feed``, or by the sources of ``price``."""
+
+    feed: str = ""
+    price: PriceSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Priced:
+        if bool(self.feed) == (self.price is not None):
+            raise ValueError("give either a feed or a price with its sources")
+        return self
+
+    @property
+    def pricing(self) -> PriceSpec:
+        """The sources, whichever way they are written."""
+        return self.price or PriceSpec.of_feed(self.feed)
+
+
+class TokenSpec(Priced):
     address: Address
     decimals: Annotated[int, Field(ge=0, le=30)]
-    feed: str
 
 
 class Feed(Strict):
-    """A Chainlink proxy; ``max_age`` in seconds before the snapshot's block."""
+    """A Chainlink proxy; ``max_age`` in seconds before the snapshot's block.
+
+    An answer at or beyond ``min`` or ``max``, in units of 1e-18, is refused: an aggregator that
+    clamps its answers repeats the bound while the market is elsewhere.
+    """
 
     address: Address
     decimals: Annotated[int, Field(ge=0, le=30)]
     max_age: Duration
+    min: Number | None = None
+    max: Number | None = None
 
 
-class Native(Strict):
+class Sequencer(Strict):
+    """Chainlink's uptime feed of a rollup's sequencer; ``grace`` in seconds after it comes back.
+
+    While the sequencer is down, and until feeds had time to catch up, no feed is believed.
+    """
+
+    address: Address
+    grace: Duration
+
+
+class Native(Priced):
     """The chain's own currency, that gas is paid in."""
 
     symbol: str
-    feed: str
 
 
 class Network(Strict):
@@ -80,6 +108,7 @@ class Network(Strict):
     tokens: dict[str, TokenSpec]
     feeds: dict[str, Feed]
     intermediates: tuple[str, ...] = ()
+    sequencer: Sequencer | None = None
 
     def token(self, symbol: str) -> Token:
         """The token called ``symbol``; raises KeyError when the network has none."""

@@ -39,7 +39,7 @@ def read_block(
             hint="it may not be mined yet, may be reorganised away, or the node may lag behind",
             block=block if isinstance(block, int) else None,
         )
-    found = _parse(header, chain_id)
+    found = parse_header(header, chain_id)
     if (isinstance(block, int) and found.number != block) or (
         isinstance(block, str) and found.hash != block.lower()
     ):
@@ -78,7 +78,7 @@ def read_fee_and_recheck(rpc: Rpc, block: BlockRef) -> int:
             header = rpc.call(recheck[0], *recheck[1])
     except RpcError as error:
         raise refused(error, f"block {block.number}", block.number) from error
-    now = None if header is None else _parse(header, block.chain_id)
+    now = None if header is None else parse_header(header, block.chain_id)
     if now is None or now.hash != block.hash:
         raise ReadError(
             f"block {block.number} ({block.hash}) is not part of the chain any more",
@@ -102,7 +102,8 @@ def _request(block: int | str | None) -> tuple[str, str, str]:
     )
 
 
-def _parse(header: Any, chain_id: int) -> BlockRef:
+def parse_header(header: Any, chain_id: int) -> BlockRef:
+    """A block from its header; raises RpcUnavailable for what is none."""
     if not isinstance(header, Mapping):
         raise RpcUnavailable(
             "the node's answer for a block is not a header",

@@ -1,34 +1,41 @@
-"""Prices from Chainlink feeds, as exact ratios in the numeraire of the portfolio.
+"""Prices as exact ratios in the numeraire of the portfolio, each with what every source said.
 
-Source of the checks: Chainlink's AggregatorV3Interface. A round says in which round it was
-answered, an unfinished one has no time, and a feed that is not written to any more does not say so:
-only its age does.
+networks.yaml says how a token is priced: by one Chainlink feed, or by several sources, each a part
+or a product of parts, of which enough must agree. See docs/prices.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from math import gcd
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import prod
 
-from rebalancer.config.networks import Feed, Network
-from rebalancer.errors import ConfigError, ReadError, StalePrice
-from rebalancer.model import E8, BlockRef, Price, Token
+from rebalancer.config.networks import Network, sort_tokens
+from rebalancer.config.pricing import USD, PricePart, PriceSpec, unit_fault
+from rebalancer.errors import ConfigError, PriceDisagreement, ReadError
+from rebalancer.model import E8, BlockRef, Price, Quote, Token, format_units
 from rebalancer.readers.multicall import Call
-from rebalancer.readers.tokens import Answers, decimals, read_uint
+from rebalancer.readers.past import Past
+from rebalancer.readers.quorum import judge
+from rebalancer.readers.sources import Chainlink, Fixed, Part, Reading, Spot, State, Twap
+from rebalancer.readers.tokens import Answers
 
-USD = "USD"
 ZERO_ADDRESS = "0x" + "00" * 20
 NATIVE_DECIMALS = 18
 
+#: Parts whose ratios are multiplied.
+Source = tuple[Part, ...]
+
 
 @dataclass(frozen=True, slots=True)
-class Quote:
-    """A token and the feed that prices it in USD."""
+class Pricing:
+    """A token, the sources of its price in USD, and how many of them must agree."""
 
     token: Token
-    feed_name: str
-    feed: Feed
+    sources: tuple[Source, ...]
+    quorum: int
+    max_deviation_ppm: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,126 +50,191 @@ class PriceList:
 class Quotes:
     """What has to be priced: the tokens, the chain's own currency, the numeraire if a token."""
 
-    native: Quote
-    tokens: tuple[Quote, ...]
-    numeraire: Quote | None
+    native: Pricing
+    tokens: tuple[Pricing, ...]
+    numeraire: Pricing | None
 
-    def all(self) -> tuple[Quote, ...]:
-        return (self.native, *self.tokens, *((self.numeraire,) if self.numeraire else ()))
+    def parts(self) -> Iterable[Part]:
+        numeraire = (self.numeraire,) if self.numeraire else ()
+        for pricing in (self.native, *self.tokens, *numeraire):
+            for source in pricing.sources:
+                yield from source
 
 
 def quotes(network: Network, tokens: Sequence[Token], numeraire: str) -> Quotes:
-    """Find the feeds that are needed; raises ConfigError for one that is not in USD."""
+    """Find the sources that are needed; raises ConfigError for one that does not lead to USD."""
     native = Token(ZERO_ADDRESS, network.native.symbol, NATIVE_DECIMALS)
 
-    def of_token(token: Token) -> Quote:
-        return _quote(network, token, network.tokens[token.symbol].feed)
+    def of_token(token: Token) -> Pricing:
+        return _pricing(network, token, network.tokens[token.symbol].pricing)
 
     return Quotes(
-        native=_quote(network, native, network.native.feed),
+        native=_pricing(network, native, network.native.pricing),
         tokens=tuple(map(of_token, tokens)),
         numeraire=None if numeraire == USD else of_token(network.token(numeraire)),
     )
 
 
 def price_calls(wanted: Quotes) -> Iterable[Call]:
-    """Latest round and decimals of every feed that is needed."""
-    for quote in wanted.all():
-        yield latest_round(quote.feed.address)
-        yield decimals(quote.feed.address)
+    """What has to be asked at the block that is read."""
+    for part in wanted.parts():
+        yield from part.calls()
 
 
-def read_prices(answers: Answers, wanted: Quotes, block: BlockRef) -> PriceList:
+def past_calls(wanted: Quotes) -> dict[int, tuple[Call, ...]]:
+    """What has to be asked how many seconds before it; empty without a twap."""
+    windows: dict[int, dict[Call, None]] = {}
+    for part in wanted.parts():
+        if window := part.window():
+            windows.setdefault(window, {}).update(dict.fromkeys(part.past_calls()))
+    return {window: tuple(calls) for window, calls in windows.items()}
+
+
+def read_prices(
+    answers: Answers, wanted: Quotes, block: BlockRef, past: Mapping[int, Past] | None = None
+) -> PriceList:
     """Prices in the numeraire.
 
-    In USD, ``value_e8 = raw * answer * 10^8 / (10^feed decimals * 10^token decimals)``. In a token,
-    the same divided exactly by that token's own USD price. Ratios are reduced. Raises ReadError for
-    a feed that cannot be read, StalePrice for an answer that is too old or is none.
+    In USD, ``value_e8 = raw * ratio * 10^8 / 10^token decimals``. In a token, the same divided
+    exactly by that token's own USD price. Ratios are reduced. Raises ReadError for a single source
+    that cannot be read, StalePrice for its answer that is too old or is none, PriceDisagreement
+    with every number where too few of several agree.
     """
-    unit = wanted.numeraire and _usd_price(answers, wanted.numeraire, block)
+    state = State(block, answers, past or {})
+    unit = wanted.numeraire and _usd_price(wanted.numeraire, state)
 
-    def priced(quote: Quote) -> Price:
-        price = _usd_price(answers, quote, block)
+    def priced(pricing: Pricing) -> Price:
+        price = _usd_price(pricing, state)
         return _in_token(price, unit) if unit else price
 
-    return PriceList(priced(wanted.native), tuple(priced(quote) for quote in wanted.tokens))
+    return PriceList(priced(wanted.native), tuple(map(priced, wanted.tokens)))
 
 
-def latest_round(feed: str) -> Call:
-    returns = ("uint80", "int256", "uint256", "uint256", "uint80")
-    return Call(feed, "latestRoundData()", (), returns)
+def _pricing(network: Network, token: Token, spec: PriceSpec) -> Pricing:
+    for source in spec.sources:
+        if fault := unit_fault(token.symbol, source):
+            raise ConfigError(
+                f"{network.name}: {token.symbol} is priced by {fault}",
+                hint=f"give {token.symbol} sources in networks.yaml that lead to USD",
+            )
+    sources = tuple(tuple(_part(network, part) for part in source) for source in spec.sources)
+    return Pricing(token, sources, spec.quorum, spec.max_deviation)
 
 
-def _quote(network: Network, token: Token, feed_name: str) -> Quote:
-    if not feed_name.endswith(f"/{USD}"):
-        raise ConfigError(
-            f"{network.name}: {token.symbol} is priced by {feed_name}, which is not a feed in USD",
-            hint=f"give {token.symbol} a feed in USD in networks.yaml",
-        )
-    return Quote(token, feed_name, network.feeds[feed_name])
+def _part(network: Network, spec: PricePart) -> Part:
+    if spec.feed is not None:
+        return Chainlink(spec.feed, network.feeds[spec.feed], network.sequencer)
+    if spec.pool is None:
+        return Fixed(spec.fixed or 0)
+    base, quote = map(network.token, spec.units)
+    pair = network.amms[spec.pool.partition(":")[0]].pair_address(base, quote)
+    first = sort_tokens(base, quote)[0] == base
+    if spec.window is None:
+        return Spot(spec.pool, pair, base, quote, first)
+    return Twap(spec.pool, pair, base, quote, first, spec.window)
 
 
-def _usd_price(answers: Answers, quote: Quote, block: BlockRef) -> Price:
-    answer, updated_at = _checked_round(answers, quote, block)
-    numerator, denominator = answer * E8, 10 ** (quote.feed.decimals + quote.token.decimals)
-    return _price(quote.token, numerator, denominator, f"chainlink {quote.feed_name}", updated_at)
+def _usd_price(pricing: Pricing, state: State) -> Price:
+    """The price that the sources agree on, in 1e-8 USD for one smallest unit."""
+    if len(pricing.sources) == 1:
+        name, reading = _name(pricing.sources[0]), _product(pricing.sources[0], state)
+        return _price(pricing.token, reading, (_quote(pricing.token, name, reading, True),))
+    readings = [_try(source, state) for source in pricing.sources]
+    ratios = [None if isinstance(r, ReadError) else r.ratio for r in readings]
+    verdict = judge(ratios, pricing.quorum, pricing.max_deviation_ppm)
+    said = tuple(
+        _quote(pricing.token, _name(source), reading, agrees)
+        for source, reading, agrees in zip(pricing.sources, readings, verdict.agrees, strict=True)
+    )
+    taken = None if verdict.taken is None else readings[verdict.taken]
+    if taken is None or isinstance(taken, ReadError) or verdict.taken is None:
+        raise _disagreement(pricing, said, state.block)
+    return replace(_price(pricing.token, taken, said), source=said[verdict.taken].source)
+
+
+def _product(source: Source, state: State) -> Reading:
+    """As old as its oldest part."""
+    parts = [part.read(state) for part in source]
+    return Reading(
+        prod((part.ratio for part in parts), start=Fraction(1)),
+        min(part.updated_at for part in parts),
+        min(part.block_number for part in parts),
+    )
+
+
+def _try(source: Source, state: State) -> Reading | ReadError:
+    try:
+        return _product(source, state)
+    except ReadError as error:
+        return error
+
+
+def _name(source: Source) -> str:
+    return " x ".join(part.name for part in source)
+
+
+def _quote(token: Token, name: str, reading: Reading | ReadError, agrees: bool) -> Quote:
+    if isinstance(reading, ReadError):
+        return Quote(name, 0, 0, 0, 0, False, str(reading))
+    ratio = _per_unit(token, reading.ratio)
+    numbers = ratio.numerator, ratio.denominator
+    return Quote(name, *numbers, reading.block_number, reading.updated_at, agrees)
+
+
+def _price(token: Token, reading: Reading, said: tuple[Quote, ...]) -> Price:
+    ratio = _per_unit(token, reading.ratio)
+    source = said[0].source
+    return Price(token, ratio.numerator, ratio.denominator, source, reading.updated_at, said)
+
+
+def _per_unit(token: Token, ratio: Fraction) -> Fraction:
+    """1e-8 USD of one smallest unit, from USD of one whole unit."""
+    return ratio * Fraction(E8, 10**token.decimals)
 
 
 def _in_token(price: Price, unit: Price) -> Price:
     """Divide a USD price by that of one whole ``unit.token``; as old as the older of the two."""
-    return _price(
+    # 1e-8 of the token for 1e-8 USD.
+    factor = Fraction(unit.denominator * E8, unit.numerator * 10**unit.token.decimals)
+    ratio = Fraction(price.numerator, price.denominator) * factor
+    return Price(
         price.token,
-        price.numerator * unit.denominator * E8,
-        price.denominator * unit.numerator * 10**unit.token.decimals,
+        ratio.numerator,
+        ratio.denominator,
         f"{price.source} over {unit.source.removeprefix('chainlink ')}",
         min(price.updated_at, unit.updated_at),
+        tuple(_quote_in_token(quote, factor, unit.updated_at) for quote in price.quotes),
     )
 
 
-def _price(token: Token, numerator: int, denominator: int, source: str, updated_at: int) -> Price:
-    common = gcd(numerator, denominator)
-    return Price(token, numerator // common, denominator // common, source, updated_at)
+def _quote_in_token(quote: Quote, factor: Fraction, unit_updated_at: int) -> Quote:
+    if quote.fault:
+        return quote
+    ratio = Fraction(quote.numerator, quote.denominator) * factor
+    return replace(
+        quote,
+        numerator=ratio.numerator,
+        denominator=ratio.denominator,
+        updated_at=min(quote.updated_at, unit_updated_at),
+    )
 
 
-def _checked_round(answers: Answers, quote: Quote, block: BlockRef) -> tuple[int, int]:
-    """Answer and time of a feed's latest round, when both can be believed at ``block``."""
-    feed, what = quote.feed, f"feed {quote.feed_name} at {quote.feed.address}"
-    values = answers[latest_round(feed.address)].values()
-    hint = f"check the address of {quote.feed_name} in networks.yaml"
-    if values is None:
-        failure = answers[latest_round(feed.address)].failure
-        raise ReadError(f"{what}: {failure}", hint=hint, block=block.number)
-    told = read_uint(answers, decimals(feed.address), what, block.number, hint)
-    if told != feed.decimals:
-        raise ReadError(
-            f"{what} has {told} decimals, networks.yaml says {feed.decimals}",
-            hint=f"set the decimals of {quote.feed_name} to {told} if the address is the right one",
-            block=block.number,
-        )
-    round_id, answer, _, updated_at, answered_in = (int(value) for value in values)
-    fault = _fault(round_id, answer, updated_at, answered_in, feed.max_age, block.timestamp)
-    if fault:
-        raise StalePrice(
-            f"feed {quote.feed_name} {fault}",
-            hint="wait for the feed's next round; on a fork, let the market move; max_age of "
-            "the feed in networks.yaml is the limit",
-            block=block.number,
-        )
-    return answer, updated_at
-
-
-def _fault(
-    round_id: int, answer: int, updated_at: int, answered_in: int, max_age: int, now: int
-) -> str:
-    """Why a round is no price at time ``now``; empty when it is one."""
-    if answer <= 0:
-        return f"answers {answer}, which is no price"
-    if updated_at == 0:
-        return f"has no answer in its round {round_id} yet"
-    if answered_in < round_id:
-        return f"repeats round {answered_in} in its round {round_id}"
-    if updated_at > now:
-        return f"claims to be {updated_at - now} s younger than the block"
-    if now - updated_at > max_age:
-        return f"is {now - updated_at} s old, {max_age} s are allowed"
-    return ""
+def _disagreement(pricing: Pricing, said: Sequence[Quote], block: BlockRef) -> PriceDisagreement:
+    """Every source's number, and what would have been enough."""
+    unit = 10**pricing.token.decimals
+    numbers = ", ".join(
+        f"{quote.source}: {quote.fault}"
+        if quote.fault
+        else f"{quote.source}: {format_units(quote.numerator * unit // quote.denominator, 8, 8)}"
+        for quote in said
+    )
+    answered = sum(not quote.fault for quote in said)
+    needed = max(pricing.quorum, answered // 2 + 1)
+    within = format_units(pricing.max_deviation_ppm, 4, 2)
+    return PriceDisagreement(
+        f"the sources of {pricing.token.symbol}'s price do not agree: {numbers} (USD); "
+        f"{needed} of {len(said)} must be within {within} % of their median",
+        hint="nothing is traded on a price that may be a lie: look at the sources; quorum and "
+        f"max_deviation of {pricing.token.symbol} in networks.yaml are the limits",
+        block=block.number,
+    )

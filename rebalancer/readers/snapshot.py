@@ -11,7 +11,8 @@ from rebalancer.readers.chain import read_block, read_fee_and_recheck
 from rebalancer.readers.entries import read_entries
 from rebalancer.readers.fence import ask
 from rebalancer.readers.pairs import candidates, pair_calls, read_pairs, read_shares
-from rebalancer.readers.prices import price_calls, quotes, read_prices
+from rebalancer.readers.past import read_past
+from rebalancer.readers.prices import past_calls, price_calls, quotes, read_prices
 from rebalancer.readers.tokens import (
     balance_of,
     native_balance,
@@ -58,7 +59,8 @@ def read_snapshot(
     lost = {item.address for item in (*unreadable, *unvalued)}
     lps = [lp for lp in lps if lp.pair not in lost]
     pools = tuple(p for p in pools if not lost & {p.token0.address, p.token1.address})
-    prices = read_prices(answers, wanted, at)
+    past = read_past(rpc, network.multicall3, at, past_calls(wanted))
+    prices = read_prices(answers, wanted, at, past)
     shares = {lp.pair: read_shares(answers, lp, wallet, at.number) for lp in lps}
     pairs = read_pairs(answers, pools, lps, at.number)
     entries = read_entries(rpc, lps, at)
