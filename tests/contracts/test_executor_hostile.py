@@ -216,7 +216,7 @@ def test_execute__reentrant_token_moves_the_price__the_minimum_holds(
     )
 
 
-def test_execute__reentrant_token_moves_the_price__a_low_minimum_is_quoted_afterwards(
+def test_execute__reentrant_token_swaps_first__swallows_the_input_and_all_reverts(
     world: World, sly: Any
 ) -> None:
     t1 = world.tokens[1]
