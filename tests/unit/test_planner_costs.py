@@ -168,3 +168,10 @@ def test_a_gift_of_a_stale_pool_does_not_open_the_gate(appraisal):
 )
 def test_cost_share(cost, traded, share):
     assert cost_share_ppm(cost, traded) == share
+
+
+def test_gas_is_valued_upwards():
+    case = problem(holding())
+    native = replace(case.snapshot.native, denominator=10**18 + 1)
+    case = replace(case, snapshot=replace(case.snapshot, native=native))
+    assert case.gas_value_e8(100_000) == 2 * E8  # 1.99... rounded up

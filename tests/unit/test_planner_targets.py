@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from planner_world import (
     TARGETS,
@@ -12,6 +14,7 @@ from planner_world import (
     WBTC_WETH,
     WETH,
     holding,
+    price,
     problem,
     snapshot,
     worth,
@@ -109,7 +112,10 @@ def test_a_zero_target_is_spared_to_the_last_wei():
 
 
 def test_what_is_kept_is_worth_at_least_what_is_wanted():
-    case = problem(holding(600_000, 200_001, 199_999))
+    at = holding(600_000, 200_001, 199_999)
+    odd = replace(price(WETH), numerator=1_999 * E8 + 7)
+    at = replace(at, prices=(odd, *at.prices[1:]))
+    case = problem(at)
     by_token = {aim.token: aim for aim in aims(case, NONE)}
     aim = by_token[WETH]
     kept = aim.held - spare(case, aim).raw

@@ -118,15 +118,16 @@ def test_no_route_is_named():
 
 
 def test_a_zero_target_is_sold_to_the_last_wei_when_the_rest_could_not_be():
+    # 1,050 dollars: 1,000 go to WETH, and the 50 that USDC lacks are too few for a trade.
     at = snapshot(
         worth(WETH, 499_000),
-        worth(USDC, 500_000),
-        Amount(UNI, 200 * 10**18 + 7),
+        worth(USDC, 499_950),
+        Amount(UNI, 210 * 10**18 + 7),
         pairs=[USDC_WETH, pool(8, USDC, UNI, 5_000_000)],
     )
     targets = (Target("WETH", 500_000), Target("USDC", 500_000), Target("UNI", 0))
     found = matched(problem(at, targets))
-    assert sum(t[0].amount_in for t in found.trades if t[0].token_in == UNI) == 200 * 10**18 + 7
+    assert sum(t[0].amount_in for t in found.trades if t[0].token_in == UNI) == 210 * 10**18 + 7
 
 
 def test_zero_target_dust_below_the_minimum_trade_is_left():
