@@ -13,13 +13,13 @@ from rebalancer.readers.multicall import Call, Result
 Answers = Mapping[Call, Result]
 
 
-def needed_tokens(resolved: ResolvedPortfolio) -> tuple[Token, ...]:
-    """Tokens of the portfolio, of its LP pairs and the intermediates, by address.
+def needed_tokens(resolved: ResolvedPortfolio, more: Iterable[Token] = ()) -> tuple[Token, ...]:
+    """Tokens of the portfolio, of its LP pairs, the intermediates and ``more``, by address.
 
     Raises ConfigError when two symbols stand for one contract: it would be counted twice.
     """
     by_address: dict[str, Token] = {}
-    for token in _mentioned(resolved):
+    for token in (*_mentioned(resolved), *more):
         known = by_address.setdefault(token.address, token)
         if known != token:
             raise ConfigError(
