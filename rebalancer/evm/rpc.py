@@ -1,20 +1,40 @@
 """JSON-RPC over HTTP: one endpoint, one answer or one clear error.
 
-``Rpc`` is the protocol that the rooms above depend on; ``HttpRpc`` is the implementation on
-web3.py's provider with its retries off: a lost answer to ``eth_sendRawTransaction`` must come back
-to us as lost, never as a silent second send.
+``Rpc`` is the protocol that the rooms above depend on; ``HttpRpc`` is the transport to one
+endpoint, on requests. It asks once: a lost answer to ``eth_sendRawTransaction`` must come back to
+us as lost, never as a silent second send. Retries and failover are ``endpoints.Endpoints``'.
+
+Answers are matched to requests by their ids and by nothing else, a call has a limit for its whole
+time and size, and nothing of a URL but scheme, host and port reaches a message, a repr or a log.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import re
-from collections.abc import Sequence
-from typing import Any, Protocol, cast
-from urllib.parse import urlsplit
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from threading import local
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from rebalancer.errors import RebalancerError, RpcUnavailable
 
+if TYPE_CHECKING:
+    from requests import Response, Session
+
+#: Method and parameters of one request.
+Call = tuple[str, Sequence[Any]]
+
 _URL = re.compile(r"\b(?:https?|wss?)://\S+", re.IGNORECASE)
+#: Shorter parts of a URL ("v3", "mainnet") are words that messages are made of.
+_SECRET_LENGTH = 8
+#: The largest honest answers (logs of ten thousand events, traces) are a fraction of it.
+MAX_ANSWER_BYTES = 128 * 2**20
+_PIECE_BYTES = 2**16
+_OK, _TOO_LARGE = 200, 413
 
 
 class RpcError(RebalancerError):
@@ -31,82 +51,202 @@ class RpcError(RebalancerError):
         self.data = data
 
 
+class Unanswered(RpcUnavailable):
+    """One endpoint gave no answer; ``fault`` says why, to stand after the endpoint's name."""
+
+    def __init__(self, where: str, fault: str, method: str) -> None:
+        super().__init__(
+            f"the RPC endpoint {where} {fault} ({method})",
+            hint="check that the node is up and the URL in .env or --rpc-url is right",
+        )
+        self.fault = fault
+
+
+class RequestTooLarge(Unanswered):
+    """The endpoint takes no request of this size: ask for less at a time."""
+
+
 class Rpc(Protocol):
     """Anything that answers JSON-RPC."""
 
     def call(self, method: str, *params: Any) -> Any:
         """Result of one request; raises RpcError for the node's no, RpcUnavailable for silence."""
 
-    def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+    def batch(self, calls: Sequence[Call]) -> list[Any]:
         """Results of several requests in order; the first error is raised."""
 
 
 class HttpRpc:
-    """JSON-RPC at ``url``; never retries, never shows more of the URL than scheme and host."""
+    """JSON-RPC at ``url``; never retries, never shows more of the URL than scheme and host.
 
-    def __init__(self, url: str, timeout_s: float = 20.0) -> None:
-        from web3.providers.rpc import HTTPProvider
+    ``timeout_s`` limits one request from its first byte to the last one of its answer. Safe to use
+    from several threads, each has a connection of its own.
+    """
 
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RpcUnavailable(
-                "the RPC URL must start with http:// or https://",
-                hint="set it in .env or pass --rpc-url",
-            )
-        port = f":{parts.port}" if parts.port else ""
-        self.where = f"{parts.scheme}://{parts.hostname}{port}"
-        self._provider = HTTPProvider(
-            url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None
-        )
+    def __init__(
+        self, url: str, timeout_s: float = 20.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        parts = _split(url)
+        self.where = f"{parts.scheme}://{_host(parts)}"
+        self._url = url
+        self._secrets = _secrets(parts)
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._ids = count()
+        self._threads = local()
+        # urllib3 logs the path of every request, where most providers put the key.
+        logging.getLogger("urllib3.connectionpool").addFilter(_hide_paths)
 
     def __repr__(self) -> str:
         return f"HttpRpc({self.where})"
 
     def call(self, method: str, *params: Any) -> Any:
-        answer = self._answer(
-            method, lambda: self._provider.make_request(cast(Any, method), params)
-        )
-        return self._result(method, answer)
+        return _result(self.ask([(method, params)])[0])
 
-    def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+    def batch(self, calls: Sequence[Call]) -> list[Any]:
+        return [_result(answer) for answer in self.ask(calls)]
+
+    def ask(self, calls: Sequence[Call], timeout_s: float | None = None) -> list[Any]:
+        """Answers in order, an RpcError in the place of each that is one; one HTTP request.
+
+        A single call is sent as itself, several as a batch. Raises Unanswered.
+        """
         if not calls:
             return []
-        requests = cast(Any, [(method, params) for method, params in calls])
-        answers = self._answer("batch", lambda: self._provider.make_batch_request(requests))
-        if not isinstance(answers, list) or len(answers) != len(calls):
-            raise RpcUnavailable(f"{self.where} does not answer batches")
-        return [self._result(m, a) for (m, _), a in zip(calls, answers, strict=True)]
-
-    def _answer(self, method: str, send: Any) -> Any:
-        from requests.exceptions import HTTPError, RequestException, Timeout
-
-        # ``from None``: the exceptions of requests carry the whole URL, which may hold an API key.
+        name = calls[0][0] if len(calls) == 1 else "batch"
+        ids = [next(self._ids) for _ in calls]
+        requests = [
+            {"jsonrpc": "2.0", "id": i, "method": method, "params": list(params)}
+            for i, (method, params) in zip(ids, calls, strict=True)
+        ]
+        body = json.dumps(requests if len(calls) > 1 else requests[0]).encode()
+        text = self._post(name, body, timeout_s or self._timeout_s)
         try:
-            return send()
-        except Timeout:
-            raise self._unavailable(method, "did not answer in time") from None
-        except HTTPError as error:
-            status = getattr(error.response, "status_code", "?")
-            raise self._unavailable(method, f"answered HTTP {status}") from None
-        except RequestException:
-            raise self._unavailable(method, "cannot be reached") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            # Not JSON, or JSON of another shape: web3 sorts a batch's answers by their ids.
-            raise self._unavailable(method, "did not answer with JSON-RPC") from None
+            answer = json.loads(text)
+        except (ValueError, RecursionError):
+            self._fail(name, "did not answer with JSON-RPC")
+        if isinstance(answer, dict) and (len(calls) == 1 or answer.get("error") is not None):
+            # An error that answers a batch as a whole answers each of its calls.
+            if answer.get("id") not in (None, ids[0]) and len(calls) == 1:
+                self._fail(name, "answered another request than was asked")
+            return [self._answer(method, answer) for method, _ in calls]
+        if len(calls) == 1 or not isinstance(answer, list):
+            self._fail(name, "did not answer with JSON-RPC")
+        return self._in_order(calls, ids, answer)
 
-    def _unavailable(self, method: str, what: str) -> RpcUnavailable:
-        return RpcUnavailable(
-            f"the RPC endpoint {self.where} {what} ({method})",
-            hint="check that the node is up and the URL in .env or --rpc-url is right",
-        )
+    def _in_order(self, calls: Sequence[Call], ids: list[int], answers: list[Any]) -> list[Any]:
+        """The answers of a batch, which may come in any order, by the ids of the requests."""
+        by_id = {
+            answer["id"]: answer
+            for answer in answers
+            if isinstance(answer, dict) and type(answer.get("id")) is int
+        }
+        if len(answers) != len(calls) or by_id.keys() != set(ids):
+            self._fail("batch", "answered other requests than were asked")
+        return [self._answer(call[0], by_id[i]) for call, i in zip(calls, ids, strict=True)]
 
-    def _result(self, method: str, answer: Any) -> Any:
-        if not isinstance(answer, dict) or ("result" not in answer and "error" not in answer):
-            raise self._unavailable(method, "did not answer with JSON-RPC")
+    def _answer(self, method: str, answer: Mapping[str, Any]) -> Any:
         error = answer.get("error")
         if error is None:
+            if "result" not in answer:
+                self._fail(method, "did not answer with JSON-RPC")
+            if answer.get("id") is None:
+                self._fail(method, "answered another request than was asked")
             return answer["result"]
-        if isinstance(error, dict):
-            code, message = error.get("code", 0), str(error.get("message", "unknown error"))
-            raise RpcError(method, int(code), message, error.get("data"))
-        raise RpcError(method, 0, str(error))
+        if not isinstance(error, Mapping):
+            return RpcError(method, 0, self._redacted(str(error)))
+        code = error.get("code")
+        message = self._redacted(str(error.get("message", "unknown error")))
+        return RpcError(method, code if isinstance(code, int) else 0, message, error.get("data"))
+
+    def _post(self, name: str, body: bytes, timeout_s: float) -> bytes:
+        from requests.exceptions import RequestException, Timeout
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+        deadline = self._clock() + timeout_s
+        # No exception is chained: those of requests carry the whole URL.
+        try:
+            with self._session().post(
+                self._url, data=body, timeout=timeout_s, stream=True, allow_redirects=False
+            ) as response:
+                if response.status_code == _TOO_LARGE:
+                    raise RequestTooLarge(self.where, "takes no request of this size", name)
+                if response.status_code != _OK:
+                    self._fail(name, f"answered HTTP {response.status_code}")
+                return self._read(name, response, deadline)
+        except (Timeout, ReadTimeoutError):
+            self._fail(name, "did not answer in time")
+        except (RequestException, HTTPError):
+            self._fail(name, "cannot be reached")
+
+    def _read(self, name: str, response: Response, deadline: float) -> bytes:
+        """The whole body; a server that sends it drop by drop is out of time as a silent one."""
+        body = bytearray()
+        while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
+            body += piece
+            if self._clock() > deadline:
+                self._fail(name, "did not answer in time")
+            if len(body) > MAX_ANSWER_BYTES:
+                self._fail(name, "answers more than is read")
+        return bytes(body)
+
+    def _session(self) -> Session:
+        """The connection of this thread: those of requests are not made to be shared."""
+        session: Session | None = getattr(self._threads, "session", None)
+        if session is None:
+            from requests import Session
+
+            session = self._threads.session = Session()
+            session.headers.update({"Content-Type": "application/json"})
+        return session
+
+    def _redacted(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def _fail(self, name: str, fault: str) -> NoReturn:
+        raise Unanswered(self.where, fault, name) from None
+
+
+def _result(answer: Any) -> Any:
+    if isinstance(answer, RpcError):
+        raise answer
+    return answer
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number
+        usable = False
+    if not usable:
+        raise RpcUnavailable(
+            "the RPC URL must start with http:// or https://",
+            hint="set it in .env or pass --rpc-url",
+        ) from None
+    return parts
+
+
+def _host(parts: SplitResult) -> str:
+    host = str(parts.hostname)
+    host = f"[{host}]" if ":" in host else host
+    return f"{host}:{parts.port}" if parts.port else host
+
+
+def _secrets(parts: SplitResult) -> tuple[str, ...]:
+    """What of a URL may be a key, longest first; a node may repeat it in its own words."""
+    found = {*parts.path.split("/"), *(value for _, value in parse_qsl(parts.query))}
+    found |= {parts.username or "", parts.password or ""}
+    found |= {unquote(text) for text in found}
+    return tuple(sorted((t for t in found if len(t) >= _SECRET_LENGTH), key=len, reverse=True))
+
+
+def _hide_paths(record: logging.LogRecord) -> bool:
+    """Logging filter: no path, and so no key, of any request."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            "/..." if isinstance(arg, str) and arg.startswith("/") else arg for arg in record.args
+        )
+    return True

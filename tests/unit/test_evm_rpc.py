@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -10,7 +11,8 @@ from threading import Thread
 import pytest
 
 from rebalancer.errors import RpcUnavailable
-from rebalancer.evm.rpc import HttpRpc, RpcError
+from rebalancer.evm import rpc as module
+from rebalancer.evm.rpc import HttpRpc, RequestTooLarge, RpcError, Unanswered
 
 Answer = Callable[[object], tuple[int, bytes]]
 
@@ -112,3 +114,114 @@ def test_repr__host_only() -> None:
     assert repr(HttpRpc("https://user:pass@node.example:8545/key")) == (
         "HttpRpc(https://node.example:8545)"
     )
+
+
+def answers(*bodies: object) -> Answer:
+    return lambda _: (200, json.dumps(bodies[0] if len(bodies) == 1 else list(bodies)).encode())
+
+
+def result(i: object, value: object = "0x1") -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": i, "result": value}
+
+
+def test_batch_in_any_order__is_matched_by_id(server: Server) -> None:
+    server.answer = answers(result(2, "c"), result(0, "a"), result(1, "b"))
+    assert HttpRpc(server.url).batch([("x", ()), ("y", ()), ("z", ())]) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "ids", [(0, 0), (1, 2), (0, None), (0, "1"), (True, 0), (0,), (0, 1, 2), (0, [1])]
+)
+def test_batch_of_other_ids__is_refused_and_never_guessed(
+    server: Server, ids: tuple[object, ...]
+) -> None:
+    body = json.dumps([result(i) for i in ids]).encode()
+    server.answer = lambda _: (200, body)
+    with pytest.raises(Unanswered, match="answered other requests than were asked"):
+        HttpRpc(server.url).batch([("x", ()), ("y", ())])
+
+
+@pytest.mark.parametrize("other", [1, "0", None, [0]])
+def test_call_of_another_id__is_refused(server: Server, other: object) -> None:
+    server.answer = answers(result(other))
+    with pytest.raises(Unanswered, match="answered another request than was asked"):
+        HttpRpc(server.url).call("eth_chainId")
+
+
+def test_error_without_id__is_the_answer_of_a_call_and_of_a_whole_batch(server: Server) -> None:
+    server.answer = answers({"id": None, "error": {"code": -32005, "message": "limit"}})
+    for ask in (lambda r: r.call("a"), lambda r: r.batch([("a", ()), ("b", ())])):
+        with pytest.raises(RpcError, match="limit") as caught:
+            ask(HttpRpc(server.url))
+        assert caught.value.code == -32005
+
+
+def test_batch__errors_stand_at_their_places(server: Server) -> None:
+    bad = {"id": 1, "error": {"code": 3, "message": "execution reverted", "data": "0x08"}}
+    server.answer = answers(result(0), bad, result(2, None))
+    first, second, third = HttpRpc(server.url).ask([("a", ()), ("b", ()), ("c", ())])
+    assert (first, third) == ("0x1", None)
+    assert (second.method, second.code, second.data) == ("b", 3, "0x08")
+
+
+@pytest.mark.parametrize("code", [None, "x", 1.5, {}])
+def test_error_code_that_is_none__is_zero(server: Server, code: object) -> None:
+    server.answer = answers({"id": 0, "error": {"code": code, "message": "m"}})
+    with pytest.raises(RpcError) as caught:
+        HttpRpc(server.url).call("a")
+    assert caught.value.code == 0
+
+
+def test_request_too_large__has_a_class_of_its_own(server: Server) -> None:
+    server.answer = lambda _: (413, b"")
+    with pytest.raises(RequestTooLarge):
+        HttpRpc(server.url).call("a")
+
+
+def test_redirect__is_not_followed(server: Server) -> None:
+    """A transaction must not be posted on to wherever the answer points."""
+    server.answer = lambda _: (307, b"")
+    with pytest.raises(Unanswered, match="answered HTTP 307"):
+        HttpRpc(server.url).call("eth_sendRawTransaction", "0x")
+    assert server.requests == 1
+
+
+def test_deep_nesting__is_refused(server: Server) -> None:
+    server.answer = lambda _: (200, b"[" * 100_000)
+    with pytest.raises(Unanswered, match="did not answer with JSON-RPC"):
+        HttpRpc(server.url).call("a")
+
+
+def test_answer_without_end__is_not_read_to_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 1_000)
+    server.answer = lambda _: (200, b" " * 200_000)
+    with pytest.raises(Unanswered, match="answers more than is read"):
+        HttpRpc(server.url).call("a")
+
+
+def test_answer_drop_by_drop__is_out_of_time(server: Server) -> None:
+    """Every piece comes in time, the whole does not."""
+    seconds = iter([0.0, 0.5, 1.5])
+    server.answer = answers(result(0))
+    with pytest.raises(Unanswered, match="did not answer in time"):
+        HttpRpc(server.url, timeout_s=0.4, clock=lambda: next(seconds)).call("a")
+
+
+def test_key__is_not_in_the_nodes_words_either(server: Server) -> None:
+    server.url = server.url.replace("s3cr3t", "s3cr3t-k%65y?apikey=other-secret")
+    text = "project s3cr3t-key (s3cr3t-k%65y) and other-secret are over their limit"
+    server.answer = answers({"id": 0, "error": {"code": -32005, "message": text}})
+    with pytest.raises(RpcError) as caught:
+        HttpRpc(server.url).call("a")
+    assert str(caught.value) == "a: project *** (***) and *** are over their limit (code -32005)"
+
+
+def test_key__is_in_no_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    server.answer = ok
+    with caplog.at_level(logging.DEBUG):
+        HttpRpc(server.url).call("eth_chainId")
+    said = [record.getMessage() for record in caplog.records]
+    assert any("POST" in line for line in said), "the filter is what is tested"
+    assert not any("s3cr3t" in line for line in said)
