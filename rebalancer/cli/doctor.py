@@ -42,6 +42,7 @@ def doctor(
     else:
         for check in checks:
             mark = "[green]ok  [/green]" if check.ok else "[bold red]FAIL[/bold red]"
+            mark = "[yellow]warn[/yellow]" if check.warning else mark
             show(f"{mark} {check.name:<11} {check.detail}")
             if check.hint:
                 show(f"                 [dim]way out: {check.hint}[/dim]")

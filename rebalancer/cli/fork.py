@@ -31,14 +31,15 @@ def fork(
 ) -> None:
     """Fork MAINNET_RPC_URL, or a synthetic mainnet when it is not set; runs until Ctrl-C."""
     from rebalancer.cli.output import note
-    from rebalancer.config.environment import Environment
+    from rebalancer.config.environment import Environment, split_urls
     from rebalancer.config.load import find_networks, load_networks
     from rebalancer.devchain.fork import open_fork
     from rebalancer.devchain.market import move as move_market
 
     moves = dict(parse_move(text) for text in move or [])
     network = load_networks(networks or find_networks(Path()))["mainnet"]
-    upstream = Environment.load(Path()).get(network.rpc_url_env) if state is None else None
+    urls = split_urls(Environment.load(Path()).get(network.rpc_url_env) or "")
+    upstream = urls[0] if urls and state is None else None
     if not json:
         note("starting ...")
     stop = _on_ctrl_c()

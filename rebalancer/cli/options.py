@@ -16,7 +16,9 @@ NetworksOption = Annotated[
 ]
 RpcUrlOption = Annotated[
     str | None,
-    typer.Option("--rpc-url", help="RPC endpoint, instead of the one in .env.", metavar="URL"),
+    typer.Option(
+        "--rpc-url", help="RPC endpoint instead of those in .env; 'a,b' for several.", metavar="URL"
+    ),
 ]
 LedgerOption = Annotated[
     str | None,

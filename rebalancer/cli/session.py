@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rebalancer.config.environment import LEDGER, PRIVATE_KEY, Environment
+from rebalancer.config.environment import LEDGER, PRIVATE_KEY, Environment, split_urls
 from rebalancer.config.load import load_portfolio
 from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.errors import ConfigError
@@ -17,7 +17,7 @@ from rebalancer.errors import ConfigError
 if TYPE_CHECKING:
     from rebalancer.bundler.follow import Pace
     from rebalancer.bundler.signer import Signer
-    from rebalancer.evm.rpc import HttpRpc
+    from rebalancer.evm.endpoints import Endpoints
     from rebalancer.keeper.cycle import CycleResult
     from rebalancer.ledger.store import Ledger
 
@@ -44,13 +44,14 @@ class Session:
         return cls(portfolio, resolved, Environment.load(portfolio.parent), rpc_url, ledger)
 
     @cached_property
-    def rpc(self) -> HttpRpc:
-        """The node, once it has shown that it serves the portfolio's chain."""
-        from rebalancer.evm.rpc import HttpRpc
+    def rpc(self) -> Endpoints:
+        """The nodes, once one of them has shown that it serves the portfolio's chain."""
+        from rebalancer.evm.endpoints import Endpoints
         from rebalancer.readers.chain import check_chain_id
 
         network = self.resolved.network
-        rpc = HttpRpc(self.rpc_url or self.environment.rpc_url(network.rpc_url_env))
+        urls = split_urls(self.rpc_url or "") or self.environment.rpc_urls(network.rpc_url_env)
+        rpc = Endpoints.at(urls, network.chain_id, network.rpc.to_limits())
         check_chain_id(rpc, network)
         return rpc
 

@@ -35,16 +35,19 @@ class Environment:
     def get(self, name: str) -> str | None:
         return self.values.get(name)
 
-    def rpc_url(self, variable: str) -> str:
-        """The endpoint in REBALANCER_RPC_URL, else in the network's own variable."""
-        url = self.get(RPC_URL) or self.get(variable)
-        if url is None:
+    def rpc_urls(self, variable: str) -> tuple[str, ...]:
+        """The endpoints in REBALANCER_RPC_URL, else in the network's own variable.
+
+        The preferred one first; see ``split_urls``. Raises ConfigError when there is none.
+        """
+        urls = split_urls(self.get(RPC_URL) or "") or split_urls(self.get(variable) or "")
+        if not urls:
             raise ConfigError(
                 f"no RPC endpoint: {variable} is not set",
                 hint=f"put {variable}=... into .env, or pass --rpc-url; "
                 "`rebalancer fork` starts one to try things on",
             )
-        return url
+        return urls
 
     def keystore(self) -> tuple[Path, str] | None:
         """Keystore file and password, when a keystore is configured."""
@@ -66,3 +69,8 @@ class Environment:
                 hint=f"set {KEYSTORE_PASSWORD_FILE} to a file that only you can read",
             )
         return Path(path), password
+
+
+def split_urls(text: str) -> tuple[str, ...]:
+    """URLs separated by commas or white space, each once, in order."""
+    return tuple(dict.fromkeys(text.replace(",", " ").split()))

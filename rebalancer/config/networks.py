@@ -11,6 +11,7 @@ from rebalancer.config.pricing import PriceSpec
 from rebalancer.config.quantities import Duration, Number, Share
 from rebalancer.config.strict import Strict as Strict
 from rebalancer.evm.abi import checksum, create2_address, from_hex
+from rebalancer.evm.health import Limits
 from rebalancer.model import Token
 
 
@@ -96,6 +97,26 @@ class Native(Priced):
     symbol: str
 
 
+class RpcSpec(Strict):
+    """What every endpoint of a network is held to; see docs/endpoints.md.
+
+    ``rate`` is requests per second to one endpoint, ``max_lag_blocks`` how far it may be behind the
+    most advanced one, ``time_limit`` of one request.
+    """
+
+    rate: Annotated[int, Field(gt=0)] | None = 25
+    max_lag_blocks: Annotated[int, Field(ge=0)] = 3
+    time_limit: Annotated[Duration, Field(gt=0)] = 10
+
+    def to_limits(self) -> Limits:
+        return Limits(
+            time_limit_s=self.time_limit,
+            slow_time_limit_s=3 * self.time_limit,
+            rate_per_s=self.rate,
+            max_lag_blocks=self.max_lag_blocks,
+        )
+
+
 class Network(Strict):
     """One chain. ``name`` is its key in networks.yaml."""
 
@@ -109,6 +130,7 @@ class Network(Strict):
     feeds: dict[str, Feed]
     intermediates: tuple[str, ...] = ()
     sequencer: Sequencer | None = None
+    rpc: RpcSpec = RpcSpec()
 
     def token(self, symbol: str) -> Token:
         """The token called ``symbol``; raises KeyError when the network has none."""

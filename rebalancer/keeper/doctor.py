@@ -9,7 +9,9 @@ from rebalancer.bundler.executor import EXECUTOR_ADDRESS, check_deployed
 from rebalancer.bundler.signer import Signer
 from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.errors import ConfigError, InsufficientGas, ReadError, RebalancerError
-from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.evm.endpoints import Endpoints
+from rebalancer.evm.roster import EndpointStatus
+from rebalancer.evm.rpc import RpcError
 from rebalancer.model import format_units
 from rebalancer.readers.snapshot import read_snapshot
 
@@ -19,12 +21,16 @@ _TYPICAL_GAS = 500_000
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at; ``exit_code`` is 0 when it is as it should be."""
+    """One thing that was looked at; ``exit_code`` is 0 when a rebalance would work with it.
+
+    ``warning`` when it would, but something deserves a look.
+    """
 
     name: str
     detail: str
     hint: str
     exit_code: int
+    warning: bool = False
 
     @property
     def ok(self) -> bool:
@@ -35,19 +41,31 @@ class Check:
 class Patient:
     """What is examined; ``signer`` and ``ledger`` raise when there is none."""
 
-    rpc: Rpc
+    rpc: Endpoints
     resolved: ResolvedPortfolio
     signer: Callable[[], Signer]
     ledger: Callable[[], str]
 
 
 def examine(patient: Patient) -> Iterator[Check]:
-    """Run every check; a failed one does not stop the others."""
+    """Look at every endpoint and run every check; a failed one does not stop the others."""
+    yield from map(_endpoint, patient.rpc.statuses())
     for name, check in _CHECKS:
         try:
             yield Check(name, check(patient), "", 0)
         except RebalancerError as error:
             yield Check(name, str(error), error.hint, error.exit_code)
+
+
+def _endpoint(status: EndpointStatus) -> Check:
+    """One of the endpoints: as long as another one serves, its trouble is none of the rebalance."""
+    head = "no block seen" if status.head is None else f"block {status.head:,}"
+    latency = "" if status.latency_ms is None else f" ({status.latency_ms:,} ms)"
+    detail = f"{status.name}: {head}, {status.speed}{latency}"
+    if not status.trouble:
+        return Check("endpoint", detail, "", 0)
+    hint = "the other endpoints stand in for it; correct or remove its URL if this stays"
+    return Check("endpoint", f"{detail}; not used: it {status.trouble}", hint, 0, warning=True)
 
 
 def _node(patient: Patient) -> str:

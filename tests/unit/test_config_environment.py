@@ -15,19 +15,32 @@ SECRET = "0x" + "ab" * 32
 def test_process_wins_over_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MAINNET_RPC_URL=http://file\nREBALANCER_LEDGER=x\n")
     environment = Environment.load(tmp_path, {"MAINNET_RPC_URL": "http://process"})
-    assert environment.rpc_url("MAINNET_RPC_URL") == "http://process"
+    assert environment.rpc_urls("MAINNET_RPC_URL") == ("http://process",)
     assert environment.get("REBALANCER_LEDGER") == "x"
 
 
 def test_general_endpoint_wins_over_the_networks(tmp_path: Path) -> None:
     environment = Environment.load(tmp_path, {"MAINNET_RPC_URL": "a", "REBALANCER_RPC_URL": "b"})
-    assert environment.rpc_url("MAINNET_RPC_URL") == "b"
+    assert environment.rpc_urls("MAINNET_RPC_URL") == ("b",)
 
 
 def test_empty_counts_as_unset(tmp_path: Path) -> None:
     environment = Environment.load(tmp_path, {"MAINNET_RPC_URL": ""})
     with pytest.raises(ConfigError, match="MAINNET_RPC_URL is not set"):
-        environment.rpc_url("MAINNET_RPC_URL")
+        environment.rpc_urls("MAINNET_RPC_URL")
+
+
+@pytest.mark.parametrize("text", ["a,b", "a b", " a ,\n b,,a ", "a\tb,"])
+def test_several_endpoints__by_commas_or_space_each_once(tmp_path: Path, text: str) -> None:
+    environment = Environment.load(tmp_path, {"MAINNET_RPC_URL": text})
+    assert environment.rpc_urls("MAINNET_RPC_URL") == ("a", "b")
+
+
+@pytest.mark.parametrize("text", [",", "  ", ", ,"])
+def test_no_endpoint_among_the_commas__counts_as_unset(tmp_path: Path, text: str) -> None:
+    environment = Environment.load(tmp_path, {"MAINNET_RPC_URL": text})
+    with pytest.raises(ConfigError, match="MAINNET_RPC_URL is not set"):
+        environment.rpc_urls("MAINNET_RPC_URL")
 
 
 def test_repr__shows_no_value(tmp_path: Path) -> None:
