@@ -41,8 +41,8 @@ def ask(
     """What every call came back with at one block; equal calls are asked once.
 
     One request where every ``wild`` call succeeds; one more for each hundred calls from the first
-    that fails on, and one more again where they bring down the whole eth_call. Raises ReadError
-    where the node refuses.
+    that fails on, one more where they bring down the whole eth_call, and some more to find one that
+    cannot even be asked alone. Raises ReadError where the node refuses.
     """
     first = tuple(dict.fromkeys(trusted))
     known = frozenset(first)
@@ -90,15 +90,31 @@ def _ask_alone(
         for call in calls
     ]
     answers: list[object] = []
-    try:
-        for start in range(0, len(requests), _BATCH):
-            answers += rpc.batch(requests[start : start + _BATCH])
-    except RpcError as error:
-        raise refused(error, "the tokens, each by itself") from error
+    for start in range(0, len(requests), _BATCH):
+        answers += _batch(rpc, requests[start : start + _BATCH])
     return [_alone(call, answer) for call, answer in zip(calls, answers, strict=True)]
 
 
+def _batch(rpc: Rpc, requests: Sequence[tuple[str, Sequence[object]]]) -> list[object]:
+    """Answers in order, None for an eth_call that fails whatever Multicall3 does.
+
+    One that returns so much that handing it on takes all the gas is found by halving: a batch says
+    only that one of its calls has failed. The block's state is there, it has been read before.
+    """
+    try:
+        return rpc.batch(requests)
+    except RpcError as error:
+        if error.code not in _EXECUTION_FAILED:
+            raise refused(error, "the tokens, each by itself") from error
+    if len(requests) == 1:
+        return [None]
+    half = len(requests) // 2
+    return [*_batch(rpc, requests[:half]), *_batch(rpc, requests[half:])]
+
+
 def _alone(call: Call, answer: object) -> Result:
+    if answer is None:
+        return Result(call, False, b"")
     try:
         (rows,) = decode_output(("(bool,bytes)[]",), as_data(answer, "eth_call"))
         ((success, data),) = rows
