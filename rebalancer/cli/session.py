@@ -84,6 +84,22 @@ class Session:
         with self.ledger(create=False) as ledger:
             return ledger.last_rebalance_ts(self.resolved.portfolio.name)
 
+    def last_rebalance_block(self, up_to: int) -> int | None:
+        """Block of the newest executed plan up to block ``up_to``; asks no ledger into being."""
+        from rebalancer.ledger.queries import rebalances
+
+        place = self.ledger_place()
+        if "://" not in place and not Path(place).exists():
+            return None
+        with self.ledger(create=False) as ledger:
+            executed = [
+                transaction.outcome.block_number
+                for record in rebalances(ledger, self.resolved.portfolio.name)
+                for transaction in record.transactions
+                if record.state == "executed" and transaction.outcome is not None
+            ]
+        return max((number for number in executed if number <= up_to), default=None)
+
     def cycle(self, execute: bool) -> CycleResult:
         """One keeper cycle, holding the wallet's lease while it may send."""
         from rebalancer.keeper.cycle import run, run_dry

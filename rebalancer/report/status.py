@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rebalancer.model import PositionValue, Snapshot, Valuation, digest, to_plain
+from rebalancer.amm.attribution import Attribution
+from rebalancer.model import Exposure, PositionValue, Snapshot, Valuation, digest, to_plain
 from rebalancer.planner.bands import Drift
+from rebalancer.report.attribution import attribution_view
 from rebalancer.report.layout import new_table
+from rebalancer.report.lp import alarms, lp_view
 from rebalancer.report.numbers import (
     age,
     amount,
@@ -27,8 +31,23 @@ from rebalancer.report.numbers import (
 _LEFT = frozenset({"position", "holds", "token", "source", ""})
 
 
-def status_document(snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]) -> Any:
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What status tells of the time before: ``why`` it moved since what happened then.
+
+    ``notes`` say what could not be told, and why.
+    """
+
+    why: Attribution | None = None
+    since: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def status_document(
+    snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift], past: Past | None = None
+) -> Any:
     """Everything of the view as plain data."""
+    past = past or Past()
     bands = {drift.position: drift.band_ppm for drift in drifts}
     return {
         "snapshot": digest(snapshot),
@@ -37,9 +56,14 @@ def status_document(snapshot: Snapshot, valuation: Valuation, drifts: Sequence[D
         "numeraire": valuation.numeraire,
         "nav_e8": valuation.nav_e8,
         "positions": [
-            {**to_plain(p), "drift_ppm": p.drift_ppm, "band_ppm": bands[p.name]}
+            {**to_plain(p), "drift_ppm": p.drift_ppm, "band_ppm": bands.get(p.name)}
             for p in valuation.positions
         ],
+        "drifts": [{**to_plain(d), "drift_ppm": d.drift_ppm, "outside": d.outside} for d in drifts],
+        "holdings": to_plain(snapshot.holdings),
+        "alarms": list(alarms(snapshot, valuation)),
+        "attribution": past.why and {"since": past.since, **to_plain(past.why)},
+        "notes": list(past.notes),
         "exposures": to_plain(valuation.exposures),
         "balances": to_plain(snapshot.balances),
         "prices": [
@@ -51,14 +75,16 @@ def status_document(snapshot: Snapshot, valuation: Valuation, drifts: Sequence[D
 
 
 def status_view(
-    snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]
+    snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift], past: Past | None = None
 ) -> RenderableType:
-    """Everything: header, positions, LP detail, exposure and prices."""
-    return Group(
-        positions_view(snapshot, valuation, drifts),
-        _exposures(snapshot, valuation),
-        _prices(snapshot),
-    )
+    """Everything: header, positions, LP detail, why it moved, exposure and prices."""
+    past = past or Past()
+    parts = [positions_view(snapshot, valuation, drifts)]
+    if past.why is not None:
+        parts.append(attribution_view(past.why, valuation.numeraire, past.since))
+    parts += [_exposures(snapshot, valuation), _prices(snapshot)]
+    parts += [Text(f"note: {note}", style="dim") for note in past.notes]
+    return Group(*parts)
 
 
 def positions_view(
@@ -70,7 +96,8 @@ def positions_view(
         _positions(snapshot, valuation, drifts),
     ]
     if any(position.lp for position in valuation.positions):
-        parts.append(_lp(snapshot, valuation))
+        parts.append(lp_view(snapshot, valuation))
+    parts += [Text(f"alarm: {alarm}", style="bold red") for alarm in alarms(snapshot, valuation)]
     return Group(*parts)
 
 
@@ -96,18 +123,31 @@ def _positions(snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]
     names = ("position", "amount", "price", "value", "weight", "target", "drift", "band", "")
     table = new_table("Positions", *names, left=_LEFT)
     for position in valuation.positions:
-        drift = of[position.name]
-        table.add_row(
-            position.name,
-            *_amount_and_price(snapshot, valuation, position),
-            money(position.value_e8, valuation.numeraire),
-            percent(position.weight_ppm),
-            percent(position.target_ppm),
-            Text(points(position.drift_ppm), style="bold red" if drift.outside else ""),
-            f"±{points(drift.band_ppm).lstrip('+')}",
-            Text("outside", style="bold red") if drift.outside else Text("inside", style="green"),
-        )
+        if position.bucket is not None:
+            continue
+        cells = _amount_and_price(snapshot, valuation, position)
+        worth = money(position.value_e8, valuation.numeraire)
+        table.add_row(position.name, *cells, worth, *_drift_cells(of[position.name]))
+    for bucket in dict.fromkeys(p.bucket for p in valuation.positions if p.bucket is not None):
+        members = [p for p in valuation.positions if p.bucket == bucket]
+        worth = money(sum(p.value_e8 for p in members), valuation.numeraire)
+        table.add_row(bucket, "bucket", "", worth, *_drift_cells(of[bucket]))
+        for position in members:
+            cells = _amount_and_price(snapshot, valuation, position)
+            worth = money(position.value_e8, valuation.numeraire)
+            table.add_row(f"  {position.name}", *cells, worth, percent(position.weight_ppm))
     return table
+
+
+def _drift_cells(drift: Drift) -> tuple[str | Text, ...]:
+    """Weight, target, drift, band and verdict."""
+    return (
+        percent(drift.weight_ppm),
+        percent(drift.target_ppm),
+        Text(points(drift.drift_ppm), style="bold red" if drift.outside else ""),
+        f"±{points(drift.band_ppm).lstrip('+')}",
+        Text("outside", style="bold red") if drift.outside else Text("inside", style="green"),
+    )
 
 
 def _amount_and_price(
@@ -120,31 +160,11 @@ def _amount_and_price(
     return quantity(snapshot.balance(token), token), unit_price(price)
 
 
-def _lp(snapshot: Snapshot, valuation: Valuation) -> Table:
-    names = ("position", "holds", "fair", "spot", "held instead", "IL", "fees", "net")
-    table = new_table("LP positions (fair price; spot beside it)", *names, left=_LEFT)
-    for position in valuation.positions:
-        lp = position.lp
-        if lp is None:
-            continue
-        pair = snapshot.pair(lp.pair)
-        holds = f"{amount(lp.amount0, pair.token0)}\n{amount(lp.amount1, pair.token1)}"
-        numeraire = valuation.numeraire
-        row = [position.name, holds, money(position.value_e8, numeraire)]
-        row.append(money(lp.spot_value_e8, numeraire))
-        if lp.held_value_e8 is None or lp.il_e8 is None or lp.fees_e8 is None:
-            row += ["entry unknown", "", "", ""]
-        else:
-            row.append(money(lp.held_value_e8, numeraire))
-            row += [money(v, numeraire, signed=True) for v in (lp.il_e8, lp.fees_e8)]
-            row.append(money(lp.il_e8 + lp.fees_e8, numeraire, signed=True))
-        table.add_row(*row)
-    return table
-
-
 def _exposures(snapshot: Snapshot, valuation: Valuation) -> Table:
     title = "Exposure, LP positions looked through"
-    table = new_table(title, "token", "amount", "value", "weight", left=_LEFT)
+    leveraged = any(exposure.notional_e8 is not None for exposure in valuation.exposures)
+    names = ("token", "amount", "value", "weight", *(("notional",) if leveraged else ()))
+    table = new_table(title, *names, left=_LEFT)
     tokens = {a.token.symbol: a.token for a in snapshot.balances}
     tokens |= {t.symbol: t for pair in snapshot.pairs for t in (pair.token0, pair.token1)}
     for exposure in valuation.exposures:
@@ -153,8 +173,15 @@ def _exposures(snapshot: Snapshot, valuation: Valuation) -> Table:
             quantity(exposure.raw, tokens[exposure.symbol]),
             money(exposure.value_e8, valuation.numeraire),
             percent(exposure.weight_ppm),
+            *((_notional(exposure, valuation.numeraire),) if leveraged else ()),
         )
     return table
+
+
+def _notional(exposure: Exposure, numeraire: str) -> str:
+    """The exposure that the value gives, where it is another."""
+    value_e8 = exposure.value_e8 if exposure.notional_e8 is None else exposure.notional_e8
+    return money(value_e8, numeraire)
 
 
 def _prices(snapshot: Snapshot) -> Table:

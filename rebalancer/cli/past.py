@@ -1,0 +1,69 @@
+"""What ``status`` tells of the time before: LP entries, and why the portfolio moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rebalancer.errors import ConfigError, ReadError
+
+if TYPE_CHECKING:
+    from rebalancer.amm.attribution import Attribution
+    from rebalancer.cli.session import Session
+    from rebalancer.model import LpHolding, Snapshot
+    from rebalancer.readers.history import LotReader
+
+
+def with_lots(
+    session: Session, snapshot: Snapshot, reader: LotReader
+) -> tuple[Snapshot, tuple[str, ...]]:
+    """The snapshot with the lots of every position that has a ``since_block``, and what failed.
+
+    What the logs cannot explain costs that position its impermanent loss and nothing else.
+    """
+    lps = {lp.pair: lp for lp in session.resolved.lps}
+    holdings: list[LpHolding] = []
+    notes = []
+    for holding in snapshot.holdings:
+        lp = lps[holding.pair]
+        if lp.since_block is not None and holding.shares:
+            try:
+                lots = reader.lots(lp, holding.shares, snapshot.block)
+                holding = replace(holding, lots=lots)
+            except ReadError as error:
+                notes.append(f"the impermanent loss of {lp.name} is not known: {error}")
+        holdings.append(holding)
+    return replace(snapshot, holdings=tuple(holdings)), tuple(notes)
+
+
+def attribution(
+    session: Session, snapshot: Snapshot, since: int | None
+) -> tuple[Attribution | None, str, tuple[str, ...]]:
+    """Why it moved since block ``since``, or since the last rebalance that the ledger knows.
+
+    With what happened then, and notes. Without either block there is nothing to tell. Raises
+    ReadError where the named block cannot be read; the ledger's own only costs a note.
+    """
+    from rebalancer.amm.attribution import attribute
+    from rebalancer.readers.flows import read_flows
+    from rebalancer.readers.snapshot import read_snapshot
+
+    number = session.last_rebalance_block(snapshot.block.number) if since is None else since
+    if number is None or number == snapshot.block.number:
+        return None, "", ()
+    if number > snapshot.block.number:
+        raise ConfigError(
+            f"--since {number} is after block {snapshot.block.number}, which is read",
+            hint="name an earlier block",
+        )
+    name = "the last rebalance" if since is None else f"block {since}"
+    positions = session.resolved.scheme.positions
+    try:
+        before = read_snapshot(session.rpc, session.resolved, number)
+        flows = read_flows(session.rpc, snapshot, positions, before.block)
+        found = attribute(before, snapshot, positions, flows)
+    except ReadError as error:
+        if since is not None:
+            raise
+        return None, "", (f"why it moved since the last rebalance is not known: {error}",)
+    return found, name, ()
