@@ -48,7 +48,9 @@ def ask(
     known = frozenset(first)
     second = tuple(call for call in dict.fromkeys(wild) if call not in known)
     try:
-        results = multicall(rpc, multicall3_address, (*first, *second), block_hash)
+        calls = (*first, *second)
+        # With nobody to suspect, a chunk that uses too much gas is one that is too large.
+        results = multicall(rpc, multicall3_address, calls, block_hash, halve=not second)
     except ReadError as error:
         cause = error.__cause__
         if not second or not isinstance(cause, RpcError) or cause.code not in _EXECUTION_FAILED:

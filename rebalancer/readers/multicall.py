@@ -7,7 +7,8 @@ Multicall3: github.com/mds1/multicall3, at the same address on nearly every chai
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,26 @@ from eth_abi.exceptions import DecodingError
 
 from rebalancer.errors import ReadError
 from rebalancer.evm.abi import decode_output, encode_call, to_hex
-from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.evm.rpc import RequestTooLarge, Rpc, RpcError
 from rebalancer.readers.wire import as_data, refused
 
-#: 500 cold view calls use 3 to 8 million gas, far below the 50 million that nodes allow eth_call.
-MAX_CALLS = 500
-#: Calldata of one eth_call; a call of one argument takes 256 bytes of it.
-MAX_CALLDATA_BYTES = 131_072
+#: Gas of one eth_call: half of what geth allows by default (50 million), below what Anvil does.
+MAX_GAS = 25_000_000
+#: Calldata of one eth_call; as hex in JSON it stays below 1 MiB, the limit of many a web server.
+MAX_CALLDATA_BYTES = 393_216
+#: Gas of one view call with its share of Multicall3: a cold account and some cold slots, often
+#: behind a proxy. Most use half of it; where it was too little the chunk is halved.
+GAS_PER_CALL = 12_000
+#: EIP-2028; most bytes are zero and cost a quarter.
+GAS_PER_BYTE = 16
+#: Chunks under way at a time.
+CONCURRENCY = 4
+
+#: With these codes nodes say that a call was too much for them (gas, time, size of the answer):
+#: geth and its kin -32000 (out of gas, aborted) and -32003; Anvil -32603; OpenEthereum and
+#: Nethermind -32015; reverts for lack of gas are 3. Some mean other things too: a chunk of one
+#: call is not halved, so that the node's no comes out in the end.
+_TOO_MUCH = frozenset({3, -32000, -32003, -32015, -32603})
 
 _AGGREGATE3 = "aggregate3((address,bool,bytes)[])"
 #: Of one element: offset, address, flag, offset and length of the bytes.
@@ -41,6 +55,10 @@ class Call:
     def data(self) -> bytes:
         """Calldata."""
         return encode_call(self.signature, *self.args)
+
+
+#: A call with its calldata.
+_Encoded = tuple[Call, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,51 +90,78 @@ class Result:
 
 
 def multicall(
-    rpc: Rpc, multicall3_address: str, calls: Sequence[Call], block_hash: str
+    rpc: Rpc, multicall3_address: str, calls: Sequence[Call], block_hash: str, *, halve: bool = True
 ) -> list[Result]:
-    """Results of ``calls`` in order, all at one block; one request, one eth_call per chunk.
+    """Results of ``calls`` in order, all at one block; one eth_call per chunk, several at a time.
 
-    Raises ReadError when the node refuses, or when no Multicall3 is at the address.
+    A chunk that is too large for the node is halved until it is not; with ``halve`` also one that
+    uses too much gas. Raises ReadError when the node refuses, or when no Multicall3 is at the
+    address.
     """
-    chunks = list(_chunks(calls))
-    if not chunks:
-        return []
     at = {"blockHash": block_hash}
-    requests = [
-        ("eth_call", ({"to": multicall3_address, "data": to_hex(_encode(chunk))}, at))
-        for chunk in chunks
-    ]
+
+    def ask(chunk: list[_Encoded]) -> list[Result]:
+        return _ask(rpc, multicall3_address, chunk, at, _TOO_MUCH if halve else frozenset())
+
+    chunks = list(_chunks(calls))
+    if len(chunks) <= 1:
+        answered: Iterable[list[Result]] = map(ask, chunks)
+    else:
+        with ThreadPoolExecutor(min(CONCURRENCY, len(chunks))) as pool:
+            answered = list(pool.map(ask, chunks))
+    return [result for results in answered for result in results]
+
+
+def _ask(
+    rpc: Rpc,
+    multicall3_address: str,
+    chunk: list[_Encoded],
+    at: dict[str, str],
+    too_much: frozenset[int],
+) -> list[Result]:
+    """Results of one chunk; of its halves where the node refuses it with a code of ``too_much``."""
+    transaction = {"to": multicall3_address, "data": to_hex(_encode(chunk))}
     try:
-        answers = rpc.batch(requests)
+        answer = rpc.call("eth_call", transaction, at)
     except RpcError as error:
-        raise refused(error, "the state of the block") from error
-    results: list[Result] = []
-    for chunk, answer in zip(chunks, answers, strict=True):
-        results += _decode(chunk, as_data(answer, "eth_call"), multicall3_address)
-    return results
+        if len(chunk) == 1 or error.code not in too_much:
+            raise refused(error, "the state of the block") from error
+    except RequestTooLarge:
+        if len(chunk) == 1:
+            raise
+    else:
+        return _decode(chunk, as_data(answer, "eth_call"), multicall3_address)
+    middle = len(chunk) // 2
+    return [
+        result
+        for half in (chunk[:middle], chunk[middle:])
+        for result in _ask(rpc, multicall3_address, half, at, too_much)
+    ]
 
 
-def _chunks(calls: Sequence[Call]) -> Iterator[list[tuple[Call, bytes]]]:
+def _chunks(calls: Sequence[Call]) -> Iterator[list[_Encoded]]:
     """Cut ``calls``, with their calldata, where an eth_call would grow beyond the limits."""
-    chunk: list[tuple[Call, bytes]] = []
-    size = 0
+    chunk: list[_Encoded] = []
+    size = gas = 0
     for call in calls:
         data = call.data()
         more = _WORD * (_WORDS_PER_CALL + -(-len(data) // _WORD))
-        if chunk and (len(chunk) == MAX_CALLS or size + more > MAX_CALLDATA_BYTES):
+        costs = GAS_PER_CALL + GAS_PER_BYTE * more
+        if chunk and (gas + costs > MAX_GAS or size + more > MAX_CALLDATA_BYTES):
             yield chunk
-            chunk, size = [], 0
+            chunk, size, gas = [], 0, 0
         chunk.append((call, data))
         size += more
+        gas += costs
     if chunk:
         yield chunk
 
 
-def _encode(chunk: Sequence[tuple[Call, bytes]]) -> bytes:
+def _encode(chunk: Sequence[_Encoded]) -> bytes:
     return encode_call(_AGGREGATE3, [(call.target, True, data) for call, data in chunk])
 
 
-def _decode(chunk: Sequence[tuple[Call, bytes]], data: bytes, address: str) -> list[Result]:
+def _decode(chunk: Sequence[_Encoded], data: bytes, address: str) -> list[Result]:
     try:
         (rows,) = decode_output(("(bool,bytes)[]",), data)
     except DecodingError:

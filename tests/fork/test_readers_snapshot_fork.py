@@ -341,14 +341,14 @@ def test_no_multicall3__is_named(devchain: DevChain, mainnet: Network) -> None:
 def test_multicall__chunks_on_a_real_node__are_transparent(
     devchain: DevChain, mainnet: Network
 ) -> None:
-    """The shape of 300 positions: more calls than fit one eth_call, some of them bad."""
+    """The shape of 900 positions: more calls than fit one eth_call, some of them bad."""
     usdc, nobody = mainnet.tokens["USDC"].address, "0x" + "77" * 20
-    owners = [TREASURY, ARBITRAGEUR, MARKET_MAKER] * 400
+    owners = [TREASURY, ARBITRAGEUR, MARKET_MAKER] * 1_200
     calls = [Call(usdc, "balanceOf(address)", (owner,)) for owner in owners]
     calls[600:602] = [Call(usdc, "noSuchFunction()"), Call(nobody, "balanceOf(address)", (nobody,))]
     rpc = Counting(devchain.rpc)
     results = multicall(rpc, mainnet.multicall3, calls, devchain.block_hash)
-    assert rpc.requests == [["eth_call"] * 3]
+    assert rpc.requests == [["eth_call"]] * 3
     direct = Direct(devchain.rpc, devchain.block_number)
     raw = {owner: direct.uint(usdc, "balanceOf(address)", owner) for owner in set(owners)}
     values = [result.values() for result in results]

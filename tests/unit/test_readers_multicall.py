@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from threading import Barrier, Lock
+from typing import Any
+
 import pytest
+from eth_abi.abi import decode
 from readers_fake_node import FakeNode, network, word
 
 from rebalancer.errors import ReadError, RpcUnavailable
-from rebalancer.evm.abi import to_hex
-from rebalancer.evm.rpc import RpcError
+from rebalancer.evm.abi import from_hex, to_hex
+from rebalancer.evm.rpc import RequestTooLarge, RpcError
 from rebalancer.readers import multicall as module
 from rebalancer.readers.multicall import Call, Result, multicall
 
@@ -81,8 +85,9 @@ def test_multicall__value_beyond_its_type__does_not_decode() -> None:
     assert result.values() is None
 
 
-@pytest.mark.parametrize(("count", "chunks"), [(1, 1), (500, 1), (501, 2), (1_500, 3)])
-def test_multicall__many_calls__cut_by_count_in_one_request(count: int, chunks: int) -> None:
+@pytest.mark.parametrize(("count", "chunks"), [(1, 1), (1_604, 1), (1_605, 2), (4_000, 3)])
+def test_multicall__many_calls__cut_by_gas(count: int, chunks: int) -> None:
+    """25 million gas for calls of 12,000 and 224 bytes of calldata at 16 each."""
     fake = node()
     calls = [
         Call(TOKEN, "balanceOf(address)", (to_hex(i.to_bytes(20, "big")),)) for i in range(count)
@@ -92,15 +97,15 @@ def test_multicall__many_calls__cut_by_count_in_one_request(count: int, chunks: 
     results = ask(fake, *calls)
     assert [result.values() for result in results] == [(i,) for i in range(count)]
     assert [result.call for result in results] == calls
-    assert fake.requests == [["eth_call"] * chunks]
+    assert fake.requests == [["eth_call"]] * chunks
 
 
 def test_multicall__large_calldata__cut_by_size() -> None:
     fake = node()
-    big = Call(TOKEN, "f(bytes)", (b"\x01" * 40_000,))
+    big = Call(TOKEN, "f(bytes)", (b"\x01" * 120_000,))
     fake.put(TOKEN, big.signature, big.args, word(1))
     assert [r.values() for r in ask(fake, *[big] * 7)] == [(1,)] * 7
-    assert fake.requests == [["eth_call"] * 3]
+    assert fake.requests == [["eth_call"]] * 3
     sizes = [len(call[1]["data"]) // 2 for call in fake.calls]
     assert max(sizes) <= module.MAX_CALLDATA_BYTES + 100
 
@@ -110,7 +115,7 @@ def test_multicall__one_call_beyond_the_limit__is_sent_alone() -> None:
     big = Call(TOKEN, "f(bytes)", (b"\x01" * (module.MAX_CALLDATA_BYTES + 1),))
     fake.put(TOKEN, big.signature, big.args, word(1))
     assert [r.values() for r in ask(fake, supply(), big, supply())] == [(7,), (1,), (7,)]
-    assert fake.requests == [["eth_call"] * 3]
+    assert fake.requests == [["eth_call"]] * 3
 
 
 @pytest.mark.parametrize("limit_off_by", [0, -1])
@@ -128,8 +133,107 @@ def test_multicall__size_limit__is_of_the_encoded_calls(
     encoded = len(fake.calls[-1][1]["data"][2:]) // 2
     # Beside the calls there are the selector, and offset and length of the array.
     monkeypatch.setattr(module, "MAX_CALLDATA_BYTES", encoded - 4 - 64 + limit_off_by)
+    fake.requests.clear()
     ask(fake, *three, *three)
-    assert fake.requests[-1] == ["eth_call"] * (2 if limit_off_by == 0 else 3)
+    assert len(fake.requests) == (2 if limit_off_by == 0 else 3)
+
+
+def weak(fake: FakeNode, most: int, refusal: Exception) -> list[int]:
+    """Make ``fake`` refuse more than ``most`` calls at a time; returns how many were asked when."""
+    real, asked = fake._eth_call, []
+
+    def answer(transaction: dict[str, str], at: Any) -> str:
+        (rows,) = decode(["(address,bool,bytes)[]"], from_hex(transaction["data"])[4:])
+        asked.append(len(rows))
+        if len(rows) > most:
+            raise refusal
+        return real(transaction, at)
+
+    fake.faults["eth_call"] = answer
+    return asked
+
+
+TOO_MUCH = [RpcError("eth_call", code, "no") for code in (3, -32000, -32003, -32603, -32015)]
+TOO_LARGE = RequestTooLarge("http://host", "takes no request of this size", "eth_call")
+
+
+@pytest.mark.parametrize("refusal", [*TOO_MUCH, TOO_LARGE])
+def test_multicall__too_much_for_the_node__is_halved_until_it_is_not(refusal: Exception) -> None:
+    fake = node()
+    calls = [Call(TOKEN, "balanceOf(address)", (to_hex(bytes([i] * 20)),)) for i in range(20)]
+    for i, call in enumerate(calls):
+        fake.put(TOKEN, call.signature, call.args, word(i))
+    asked = weak(fake, 5, refusal)
+    assert [result.values() for result in ask(fake, *calls)] == [(i,) for i in range(20)]
+    assert asked == [20, 10, 5, 5, 10, 5, 5]
+
+
+@pytest.mark.parametrize("code", [-32001, -32002, -32005, -32600, -32601, -32602])
+def test_multicall__refusal_that_less_does_not_help__is_raised_at_once(code: int) -> None:
+    fake = node()
+    asked = weak(fake, 0, RpcError("eth_call", code, "no"))
+    with pytest.raises(ReadError):
+        ask(fake, *[supply()] * 64)
+    assert asked == [64]
+
+
+def test_multicall__lost_block__takes_few_requests_to_say_so() -> None:
+    """Some nodes say "I do not have it" with the code of "it was too much"."""
+    fake = node()
+    asked = weak(fake, 0, RpcError("eth_call", -32000, "header not found"))
+    with pytest.raises(ReadError, match="header not found"):
+        ask(fake, *[supply()] * 64)
+    assert asked == [64, 32, 16, 8, 4, 2, 1]
+
+
+def test_multicall__single_call_too_large__says_so() -> None:
+    fake = node()
+    weak(fake, 0, TOO_LARGE)
+    with pytest.raises(RequestTooLarge):
+        ask(fake, supply(), supply())
+
+
+def test_multicall__chunks_are_sent_concurrently_but_not_all_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Eight chunks: four have to be under way together for any of them to be answered."""
+    monkeypatch.setattr(module, "MAX_GAS", 1)
+    fake = node()
+    real, together = fake._eth_call, Barrier(module.CONCURRENCY, timeout=10)
+    lock, under_way, most = Lock(), 0, 0
+
+    def answer(transaction: dict[str, str], at: Any) -> str:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        together.wait()
+        with lock:
+            under_way -= 1
+        return real(transaction, at)
+
+    fake.faults["eth_call"] = answer
+    targets = [to_hex(bytes([i] * 20)) for i in range(8)]
+    for i, target in enumerate(targets):
+        fake.put(target, "totalSupply()", (), word(i))
+    assert [r.values() for r in ask(fake, *map(supply, targets))] == [(i,) for i in range(8)]
+    assert most == module.CONCURRENCY == 4
+
+
+def test_multicall__one_chunk_fails__the_whole_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_GAS", 1)
+    fake = node()
+    real = fake._eth_call
+    data = module._encode([(supply(OTHER), supply(OTHER).data())])
+
+    def answer(transaction: dict[str, str], at: Any) -> str:
+        if transaction["data"] == to_hex(data):
+            raise RpcUnavailable("gone")
+        return real(transaction, at)
+
+    fake.faults["eth_call"] = answer
+    with pytest.raises(RpcUnavailable, match="gone"):
+        ask(fake, supply(), supply(), supply(OTHER), supply())
 
 
 def test_multicall__no_multicall3__says_so() -> None:
