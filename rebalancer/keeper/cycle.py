@@ -21,6 +21,7 @@ from rebalancer.model import (
     Valuation,
 )
 from rebalancer.planner.decision import decide
+from rebalancer.readers.inspect import inspect
 from rebalancer.readers.snapshot import read_snapshot
 
 
@@ -56,7 +57,7 @@ def evaluate(
     block: int | None = None,
 ) -> Evaluation:
     """Read, value and decide at ``block`` (None: the head); changes and records nothing."""
-    snapshot = read_snapshot(rpc, resolved, block)
+    snapshot = inspect(rpc, read_snapshot(rpc, resolved, block))
     targets = resolved.targets_at(snapshot)
     valuation = value(snapshot, targets)
     decision = decide(
