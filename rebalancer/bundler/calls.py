@@ -9,6 +9,7 @@ from rebalancer.evm.abi import to_hex
 
 APPROVE = "approve"
 EXECUTE = "execute"
+CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def _send_and_await(rpc: Rpc, transaction: SignedTransaction, pace: Pace) -> Any
     except RpcUnavailable:
         pass  # it may have arrived
     except RpcError as error:
-        if not look_up(rpc, transaction, read_head(rpc)).known:
+        if not look_up(rpc, (transaction,), read_head(rpc)).known:
             raise ExecutionError(
                 f"the node refuses the deployment: {error}",
                 hint="nothing was sent; run it again when that is mended",

@@ -1,49 +1,42 @@
-"""One signed transaction from "stored" to its end, by looking at the chain and nothing else.
+"""One nonce from "stored" to its end, by looking at the chain and nothing else.
 
-``decide`` is the whole state machine: a pure function of what the node shows. ``follow`` looks,
-decides and acts until there is an end. It starts the same way for a transaction that was never
-sent, one whose send got no answer, and one that another process sent before it was killed.
+``decide`` is the heart of it: a pure function of what the node shows. ``follow`` looks, decides and
+acts until there is an end. It starts the same way for a transaction that was never sent, one whose
+send got no answer, and one that another process sent before it was killed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from rebalancer.bundler.broadcast import SIGHTINGS, Broadcast
+from rebalancer.bundler.calls import CANCEL
+from rebalancer.bundler.evidence import find_nonce_user
 from rebalancer.bundler.head import Head, read_head
-from rebalancer.bundler.journal import Journal
-from rebalancer.errors import ExecutionError, NonceConflict, RpcUnavailable
+from rebalancer.bundler.lane import Desk
+from rebalancer.bundler.pace import Pace, Watch
+from rebalancer.bundler.versions import cancellation, replacement, would_revert
+from rebalancer.errors import NonceConflict, RpcUnavailable
 from rebalancer.evm.rpc import Rpc, RpcError
-from rebalancer.model import SignedTransaction
+from rebalancer.model import Bundle, Plan, SignedTransaction
 
-#: How often in a row a node must show the same end before it is believed: behind one URL there can
-#: be several nodes, and one of them may lag.
-SIGHTINGS = 3
+__all__ = ["SIGHTINGS", "Dropped", "Mined", "Pace", "Sighting", "Step", "decide", "follow"]
+
+#: So many blocks a cancellation is given before a person is asked.
+CANCEL_BLOCKS = 10
 
 Receipt = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How to wait. ``clock`` and ``sleep`` are in seconds; only the chain's time ends a bundle.
-
-    ``silence_s`` is how long the chain may show no new block before ``follow`` gives up waiting;
-    the bundle stays open then.
-    """
-
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-    poll_s: float = 1.0
-    silence_s: float = 180.0
-
-
-@dataclass(frozen=True, slots=True)
 class Sighting:
-    """What the node shows of a transaction; ``nonce`` is the wallet's next one.
+    """What the node shows of the versions of one nonce; ``nonce`` is the wallet's next one.
 
-    ``known`` when the node has the transaction, ``in_block`` when it says that a block has it.
+    ``known`` when the node has one of them, ``in_block`` when it says that a block has it.
+    ``mined`` is the hash of the version that ``receipt`` is of, ``seen`` are those it has.
     """
 
     head_timestamp: int
@@ -51,10 +44,12 @@ class Sighting:
     known: bool
     in_block: bool
     receipt: Receipt | None
+    mined: str = ""
+    seen: tuple[str, ...] = ()
 
 
 class Step(Enum):
-    """What to do about a transaction."""
+    """What to do about a transaction, or what became of it."""
 
     MINED = "record what became of it"
     WAIT = "look again later"
@@ -62,7 +57,9 @@ class Step(Enum):
     REPLACED = "another transaction used its nonce: it can never happen"
     EXPIRED = "no node has it and its deadline is past: it can do no harm any more"
     UNSENT = "given up before it was sent: the one before it did not succeed"
-    STUCK = "still pending although its deadline is past: a person must free the nonce"
+    STUCK = "still pending although its deadline is past: its nonce must be freed"
+    CANCELLED = "its nonce was used by our cancellation, or by another version of it"
+    EARLIER = "an earlier nonce of the bundle is open again"
 
 
 _ENDS = (Step.REPLACED, Step.EXPIRED, Step.STUCK)
@@ -70,11 +67,20 @@ _ENDS = (Step.REPLACED, Step.EXPIRED, Step.STUCK)
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A transaction that never happened; ``step`` is REPLACED, EXPIRED or UNSENT."""
+    """A transaction that never happened, why, and what used its nonce as far as that is known."""
 
     transaction: SignedTransaction
     step: Step
     reason: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """The version of a nonce that a block has."""
+
+    transaction: SignedTransaction
+    receipt: Receipt
 
 
 def decide(sighting: Sighting, nonce: int, deadline_ts: int) -> Step:
@@ -98,135 +104,214 @@ def decide(sighting: Sighting, nonce: int, deadline_ts: int) -> Step:
     return Step.SEND if sighting.nonce == nonce else Step.WAIT
 
 
-def follow(
-    rpc: Rpc, journal: Journal, transaction: SignedTransaction, deadline_ts: int, pace: Pace
-) -> Receipt | Dropped:
-    """Bring one transaction to its end; returns its receipt, or that and why it never happened.
+def look_up(rpc: Rpc, versions: Sequence[SignedTransaction], head: Head) -> Sighting:
+    """Look at the chain for the versions of one nonce.
 
-    Never makes a second transaction: the only thing it can send is ``transaction.raw``. Records
-    nothing but that a node has accepted it. Raises NonceConflict when it is stuck, ExecutionError
-    when the node refuses it, RpcUnavailable when node or chain stand still; the transaction stays
-    open in all three.
+    The nonce is that of the head itself: another node behind the same URL cannot answer for another
+    block. The order matters: the receipts are read after the nonce and the head, so that "nonce
+    used" or "deadline past" without a receipt cannot be a block that came in between.
     """
-    watch = _Watch(pace)
-    broadcast = _Broadcast(rpc, journal, transaction)
-    last, times = Step.WAIT, 0
-    while True:
-        try:
-            head = read_head(rpc)
-            sighting = look_up(rpc, transaction, head)
-        except (RpcUnavailable, RpcError) as error:
-            watch.check(error)
-        else:
-            watch.saw(head, transaction)
-            step = decide(sighting, transaction.nonce, deadline_ts)
-            last, times = step, times + 1 if step is last else 1
-            if sighting.receipt is not None:
-                return sighting.receipt
-            if sighting.known:
-                broadcast.note()
-            if step is Step.SEND:
-                broadcast.send()
-            elif step in _ENDS and times >= SIGHTINGS:
-                return _ended(transaction, step)
-        pace.sleep(pace.poll_s)
-
-
-def look_up(rpc: Rpc, transaction: SignedTransaction, head: Head) -> Sighting:
-    """Look at the chain for a transaction.
-
-    The order matters: the receipt is read after the nonce and the head, so that "nonce used" or
-    "deadline past" without a receipt cannot be a block that came in between.
-    """
-    nonce = int(rpc.call("eth_getTransactionCount", transaction.sender, "latest"), 16)
-    found: Any = rpc.call("eth_getTransactionByHash", transaction.tx_hash)
-    receipt: Any = rpc.call("eth_getTransactionReceipt", transaction.tx_hash)
+    count = rpc.call("eth_getTransactionCount", versions[0].sender, head.at)
+    found: dict[str, Any] = {}
+    for version in versions:
+        transaction: Any = rpc.call("eth_getTransactionByHash", version.tx_hash)
+        if transaction is not None:
+            found[version.tx_hash] = transaction
+    receipt: Any = None
+    mined = ""
+    for version in versions:
+        receipt = rpc.call("eth_getTransactionReceipt", version.tx_hash)
+        if receipt is not None:
+            mined = version.tx_hash
+            break
     return Sighting(
         head_timestamp=head.timestamp,
-        nonce=nonce,
-        known=found is not None,
-        in_block=found is not None and found.get("blockHash") is not None,
+        nonce=int(count, 16),
+        known=bool(found),
+        in_block=any(item.get("blockHash") is not None for item in found.values()),
         receipt=receipt,
+        mined=mined,
+        seen=tuple(found),
     )
 
 
-def _ended(transaction: SignedTransaction, step: Step) -> Dropped:
-    if step is Step.STUCK:
-        raise NonceConflict(
-            f"transaction {transaction.tx_hash} (nonce {transaction.nonce}) is still pending past"
-            " its deadline",
-            hint="it can only revert now: wait until it is mined, or replace it by sending 0 ETH"
-            f" from the wallet to itself with nonce {transaction.nonce} and both fees at least"
-            " 10 % higher, then run again",
-            tx_hash=transaction.tx_hash,
-        )
-    if step is Step.REPLACED:
-        reason = f"nonce {transaction.nonce} was used by another transaction"
-    else:
-        reason = "not mined before its deadline, and the node does not know it"
-    return Dropped(transaction, step, reason)
+def follow(
+    desk: Desk,
+    plan: Plan,
+    bundle: Bundle,
+    versions: list[SignedTransaction],
+    rest: Sequence[SignedTransaction] = (),
+    *,
+    first: bool = True,
+) -> Mined | Dropped | Step:
+    """Bring one nonce of a bundle to its end.
+
+    ``versions`` are all that were ever signed for it, oldest first; those signed on the way are
+    appended. ``rest`` are the transactions after it. Returns what was mined, that and why nothing
+    ever will be, or EARLIER (not for the ``first`` of a bundle). What it sends is stored before:
+    versions of this nonce, and by a lane that sends all together the rest. Raises NonceConflict
+    when the nonce stays blocked, ExecutionError when the transaction is refused, RpcUnavailable
+    when node or chain stand still, and what the lane's guard raises; the transaction stays open in
+    all of these cases.
+    """
+    return _Follow(desk, plan, bundle, versions, rest, first).run()
 
 
-class _Broadcast:
-    """Sends one transaction's bytes, and remembers what the node said to it."""
+class _Follow:
+    """The versions of one nonce on their way, and what was seen of them."""
 
-    def __init__(self, rpc: Rpc, journal: Journal, transaction: SignedTransaction) -> None:
-        self._rpc = rpc
-        self._journal = journal
-        self._transaction = transaction
-        self._noted = False
-        self._may_be_out = False
-        self._refusals = 0
+    def __init__(
+        self,
+        desk: Desk,
+        plan: Plan,
+        bundle: Bundle,
+        versions: list[SignedTransaction],
+        rest: Sequence[SignedTransaction],
+        first: bool,
+    ) -> None:
+        self._desk = desk
+        self._plan = plan
+        self._bundle = bundle
+        self._versions = versions
+        self._first = first
+        self._broadcast = Broadcast(desk, rest)
+        self._since: int | None = None
+        self._cancelled_at: int | None = None
 
-    def note(self) -> None:
-        """Record, once, that a node has it."""
-        if not self._noted:
-            self._journal.record_sent(self._transaction.tx_hash)
-        self._noted = self._may_be_out = True
+    def run(self) -> Mined | Dropped | Step:
+        watch = Watch(self._desk.pace, self._newest.tx_hash)
+        last, times = Step.WAIT, 0
+        while True:
+            try:
+                head = read_head(self._desk.rpc)
+                sighting = look_up(self._desk.rpc, self._versions, head)
+                watch.saw(head)
+                step = self._decide(sighting)
+                last, times = step, times + 1 if step is last else 1
+                if sighting.receipt is not None:
+                    return Mined(self._version(sighting.mined), sighting.receipt)
+                ending = self._act(step, times >= SIGHTINGS, sighting, head)
+                if ending is not None:
+                    return ending
+            except (RpcUnavailable, RpcError) as error:
+                watch.failed(error)
+            self._desk.pace.rest()
 
-    def send(self) -> None:
-        """Send. Whatever the answer, the next look at the chain tells the truth.
+    @property
+    def _newest(self) -> SignedTransaction:
+        return self._versions[-1]
 
-        A lost answer may be a transaction that arrived, and a refusal ("already known", "nonce too
-        low") one that arrived before. Only when it was refused time and again, and cannot be out,
-        is the node's no taken for a no.
-        """
+    def _version(self, tx_hash: str) -> SignedTransaction:
+        (found,) = (version for version in self._versions if version.tx_hash == tx_hash)
+        return found
+
+    def _decide(self, sighting: Sighting) -> Step:
+        behind = sighting.nonce < self._newest.nonce and not sighting.in_block
+        if behind and not self._first and sighting.receipt is None:
+            return Step.EARLIER
+        return decide(sighting, self._newest.nonce, self._bundle.deadline_ts)
+
+    def _act(
+        self, step: Step, believed: bool, sighting: Sighting, head: Head
+    ) -> Dropped | Step | None:
+        """What follows from a look; None to look again."""
+        for version in self._versions:
+            if version.tx_hash in sighting.seen:
+                self._broadcast.note(version)
+        if step is Step.SEND:
+            self._broadcast.send(self._newest, head)
+        elif step is Step.EARLIER and believed:
+            return step
+        elif step is Step.REPLACED and believed:
+            return self._replaced(sighting, head)
+        elif step is Step.EXPIRED and believed:
+            reason = "not mined before its deadline, and the node does not know it"
+            return Dropped(self._newest, step, reason)
+        elif step is Step.STUCK and believed and self._newest.purpose != CANCEL:
+            self._cancel("its deadline is past", head)
+        elif step in (Step.WAIT, Step.STUCK) and self._newest.tx_hash not in sighting.seen:
+            self._broadcast.offer_once(self._newest, head)
+        if step in (Step.WAIT, Step.SEND, Step.STUCK) and not sighting.in_block:
+            self._keep_up(head)
+        return None
+
+    def _replaced(self, sighting: Sighting, head: Head) -> Dropped | None:
+        """The end, once the transaction that used the nonce is found and deep enough."""
+        nonce = self._newest.nonce
+        past = sighting.head_timestamp > self._bundle.deadline_ts
+        reason = f"nonce {nonce} was used by another transaction"
         try:
-            self._rpc.call("eth_sendRawTransaction", self._transaction.raw)
-        except RpcUnavailable:
-            self._may_be_out = True
-        except RpcError as error:
-            self._refusals += 1
-            if self._refusals >= SIGHTINGS and not self._may_be_out:
-                raise ExecutionError(
-                    f"the node refuses transaction {self._transaction.tx_hash}: {error}",
-                    hint="it stays open: until its deadline the next run sends the same bytes"
-                    " again, afterwards it is recorded as dropped",
-                    tx_hash=self._transaction.tx_hash,
-                ) from None
-        else:
-            self.note()
-
-
-class _Watch:
-    """Gives up when nothing new was heard of the chain for too long."""
-
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
-        self._head = ""
-        self._since = pace.clock()
-
-    def saw(self, head: Head, transaction: SignedTransaction) -> None:
-        if head.hash != self._head:
-            self._head, self._since = head.hash, self._pace.clock()
-        self.check(
-            RpcUnavailable(
-                f"the chain shows no new block; transaction {transaction.tx_hash} stays open",
-                hint="run again when the node follows the chain: it is looked up first",
-                tx_hash=transaction.tx_hash,
+            user = find_nonce_user(
+                self._desk.rpc, self._newest.sender, nonce, self._plan.block_number, head
             )
-        )
+        except RpcError:
+            # The node no longer keeps counts that old. After the deadline nothing can happen.
+            return Dropped(self._newest, Step.REPLACED, reason) if past else None
+        if user is None and past:
+            raise NonceConflict(
+                f"the node says that nonce {nonce} was used, and no block shows by what",
+                hint="the transaction stays open; run again, or through another node",
+                tx_hash=self._newest.tx_hash,
+            )
+        if user is None or user.tx_hash in {version.tx_hash for version in self._versions}:
+            return None
+        if head.number - user.block_number + 1 < self._desk.lane.confirmations:
+            return None
+        return Dropped(self._newest, Step.REPLACED, f"{reason}: {user.tx_hash}", user.tx_hash)
 
-    def check(self, error: RpcUnavailable | RpcError) -> None:
-        if self._pace.clock() - self._since > self._pace.silence_s:
-            raise error
+    def _keep_up(self, head: Head) -> None:
+        """Raise the fees of what is out and not mined, by the lane's schedule."""
+        lane = self._desk.lane
+        if not self._broadcast.out:
+            return
+        if self._since is None:
+            self._since = head.number
+        if self._cancelled_at is None and self._newest.purpose == CANCEL:
+            self._cancelled_at = head.number
+        if (
+            self._cancelled_at is not None
+            and head.number - self._cancelled_at >= CANCEL_BLOCKS
+            and head.timestamp > self._bundle.deadline_ts
+        ):
+            raise self._stuck("its cancellation is not mined either")
+        due = lane.replace_after and head.number - self._since >= lane.replace_after
+        if not due or lane.signer is None or not self._desk.submitter.replaceable:
+            return
+        reason = would_revert(self._desk.rpc, self._newest)
+        if reason is not None:
+            self._cancel(f"it would revert now: {reason}", head)
+            return
+        lane.guard()
+        version = replacement(self._desk.rpc, lane.signer, self._plan, self._newest)
+        self._since = head.number
+        if version is not None:
+            self._take_over(version, head)
+
+    def _cancel(self, why: str, head: Head) -> None:
+        lane = self._desk.lane
+        if lane.signer is None or not self._desk.submitter.replaceable:
+            raise self._stuck(why)
+        lane.guard()
+        version = cancellation(self._desk.rpc, lane.signer, self._plan, self._newest)
+        if version is None:
+            raise self._stuck(f"{why}, and cancelling would cost more than is allowed")
+        self._cancelled_at = self._since = head.number
+        self._take_over(version, head)
+
+    def _take_over(self, version: SignedTransaction, head: Head) -> None:
+        """Store the version, then send it; the ones before it stay out there, and are watched."""
+        alone = replace(self._bundle, transactions=(version,))
+        self._desk.journal.store_version(alone, self._newest.tx_hash)
+        self._versions.append(version)
+        self._broadcast.offer_once(version, head)
+
+    def _stuck(self, why: str) -> NonceConflict:
+        newest = self._newest
+        return NonceConflict(
+            f"transaction {newest.tx_hash} (nonce {newest.nonce}) is still pending past"
+            f" its deadline: {why}",
+            hint="it can only revert now: wait until it is mined, or replace it by sending 0 ETH"
+            f" from the wallet to itself with nonce {newest.nonce} and both fees at least"
+            " 10 % higher, then run again",
+            tx_hash=newest.tx_hash,
+        )

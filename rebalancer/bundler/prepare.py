@@ -19,6 +19,7 @@ from rebalancer.bundler.fees import Fees, read_fees
 from rebalancer.bundler.head import check_chain, read_head
 from rebalancer.bundler.signer import Signer
 from rebalancer.bundler.simulate import confirm, execute_call, gas_limit_for, rehearse
+from rebalancer.bundler.worth import check_worth
 from rebalancer.errors import ExecutionError
 from rebalancer.evm.abi import from_hex, to_hex
 from rebalancer.evm.rpc import Rpc
@@ -53,12 +54,15 @@ def dry_run(
     *,
     approvals: ApprovalPolicy = "exact",
     tolerance_ppm: int = DEFAULT_TOLERANCE_PPM,
+    tx_gas_cap: int | None = checks.TX_GAS_CAP,
 ) -> DryRun:
     """Do everything that comes before the signature; sends nothing and needs no key.
 
-    ``tolerance_ppm`` is how far the simulated amounts may be from the planned ones. Raises, in this
-    order: ChainMismatch, ExecutorMissing, StalePlan, NonceConflict, LimitBreached (gas price),
-    MissingAllowance, SimulationReverted, SimulationMismatch, InsufficientGas.
+    ``tolerance_ppm`` is how far the simulated amounts may be from the planned ones, ``tx_gas_cap``
+    the most gas that the chain allows a transaction (None: only what its blocks allow). Raises, in
+    this order: ChainMismatch, ExecutorMissing, StalePlan, NonceConflict, LimitBreached (gas price),
+    MissingAllowance, SimulationReverted, SimulationMismatch, ExecutionError (too much gas),
+    LimitBreached (the plan is not worth its gas any more), InsufficientGas.
     """
     check_chain(rpc, plan.chain_id)
     head = read_head(rpc)
@@ -73,7 +77,8 @@ def dry_run(
     )
     rehearsal = rehearse(rpc, head, plan, calls, tolerance_ppm)
     gas_limits = tuple(gas_limit_for(gas_used) for gas_used in rehearsal.gas_used)
-    checks.check_gas_limits(gas_limits, head)
+    checks.check_gas_limits(gas_limits, head, tx_gas_cap)
+    check_worth(plan, sum(rehearsal.gas_used), fees.next_price_wei)
     max_cost_wei = checks.check_purse(rpc, plan.wallet, gas_limits, fees, head)
 
     transactions = _transactions(plan, calls, nonce, gas_limits, fees)
@@ -88,13 +93,16 @@ def prepare(
     *,
     approvals: ApprovalPolicy = "exact",
     tolerance_ppm: int = DEFAULT_TOLERANCE_PPM,
+    tx_gas_cap: int | None = checks.TX_GAS_CAP,
 ) -> Prepared:
     """Simulate, then sign what was simulated; sends nothing.
 
     Raises ConfigError when the key is not the wallet's, and what ``dry_run`` raises.
     """
     checks.check_signer(plan, signer.address)
-    rehearsed = dry_run(rpc, plan, approvals=approvals, tolerance_ppm=tolerance_ppm)
+    rehearsed = dry_run(
+        rpc, plan, approvals=approvals, tolerance_ppm=tolerance_ppm, tx_gas_cap=tx_gas_cap
+    )
     bundle = Bundle(
         plan_id=rehearsed.plan_id,
         chain_id=plan.chain_id,

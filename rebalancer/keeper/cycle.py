@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rebalancer.amm.valuation import value
 from rebalancer.bundler.follow import Pace
+from rebalancer.bundler.lane import Lane
 from rebalancer.bundler.prepare import DryRun, dry_run, prepare
 from rebalancer.bundler.recover import recover
 from rebalancer.bundler.signer import Signer
@@ -79,18 +80,24 @@ def run_dry(rpc: Rpc, resolved: ResolvedPortfolio, ledger: Ledger) -> CycleResul
 
 
 def run(
-    rpc: Rpc, resolved: ResolvedPortfolio, ledger: Ledger, signer: Signer, pace: Pace
+    rpc: Rpc,
+    resolved: ResolvedPortfolio,
+    ledger: Ledger,
+    signer: Signer,
+    pace: Pace,
+    lane: Lane | None = None,
 ) -> CycleResult:
     """A cycle that trades when it should; what an earlier run left open is settled first."""
     portfolio = resolved.portfolio
-    recovered = recover(rpc, ledger, resolved.network.chain_id, portfolio.wallet, pace)
+    lane = lane or Lane(signer=signer)
+    recovered = recover(rpc, ledger, resolved.network.chain_id, portfolio.wallet, pace, lane)
     evaluation = evaluate(rpc, resolved, ledger.last_rebalance_ts(portfolio.name))
     decision_id = _record(ledger, portfolio.name, "execute", evaluation)
     if not isinstance(evaluation.decision, Rebalance):
         return CycleResult(recovered, evaluation, decision_id)
     plan = evaluation.decision.plan
     prepared = prepare(rpc, plan, signer, approvals=portfolio.approvals)
-    outcomes = submit(rpc, ledger, plan, prepared.bundle, pace)
+    outcomes = submit(rpc, ledger, plan, prepared.bundle, pace, lane)
     after = evaluate(
         rpc, resolved, ledger.last_rebalance_ts(portfolio.name), outcomes[-1].block_number
     )

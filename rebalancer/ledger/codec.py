@@ -38,6 +38,18 @@ class Evaluation:
     decision: str
 
 
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's yes to a plan: to exactly the amounts that its digest names.
+
+    ``expires_ts`` is in unix seconds and the last at which it holds.
+    """
+
+    portfolio: str
+    plan_id: str
+    expires_ts: int
+
+
 #: What may be stored, by the name it is stored under.
 KINDS: dict[str, type[Any]] = {
     "snapshot": Snapshot,
@@ -48,6 +60,7 @@ KINDS: dict[str, type[Any]] = {
     "bundle": Bundle,
     "outcome": TransactionOutcome,
     "evaluation": Evaluation,
+    "approval": Approval,
 }
 _NAMES = {cls: name for name, cls in KINDS.items()}
 

@@ -16,11 +16,15 @@ from sqlalchemy import Connection, Table, select
 from rebalancer.errors import LedgerError
 from rebalancer.evm.abi import from_hex, to_hex
 from rebalancer.ledger import codec, log, rows, rules
-from rebalancer.ledger.codec import Evaluation
+from rebalancer.ledger.codec import Approval, Evaluation
 from rebalancer.ledger.findings import Finding
 from rebalancer.ledger.log import Event
 from rebalancer.ledger.schema import (
+    APPROVAL_KINDS,
+    CONFIRMED,
     GENESIS,
+    PAUSE_KINDS,
+    TRANSACTION_KINDS,
     decisions,
     events,
     fills,
@@ -46,12 +50,12 @@ _ROW_TABLES = (decisions, submissions, outcomes, fills, gas_components)
 
 @dataclass(slots=True)
 class _Derived:
-    """Rows as the objects imply them, by table, and the transactions stored so far."""
+    """Rows as the objects imply them, by table, and the newest word on each transaction so far."""
 
     by_table: dict[str, list[rows.Row]] = field(
         default_factory=lambda: {table.name: [] for table in _ROW_TABLES}
     )
-    stored: set[str] = field(default_factory=set)
+    words: dict[str, str] = field(default_factory=dict)
 
     def add(self, table: Table[Any], *new: rows.Row) -> None:
         self.by_table[table.name].extend(new)
@@ -107,12 +111,26 @@ def _derive(connection: Connection, seq: int, event: Event, derived: _Derived) -
         _derive_decided(connection, seq, event, derived)
     elif event.kind == "stored":
         _derive_stored(connection, seq, event, derived)
-    elif event.subject not in derived.stored:
+    elif event.kind in APPROVAL_KINDS:
+        approval = log.get(connection, Approval, event.body or "")
+        _require(event.subject == approval.plan_id, "its approval is another plan's")
+        log.get(connection, Plan, event.subject)
+    elif event.kind in PAUSE_KINDS:
+        _require(event.body is None, "it brings an object that says nothing")
+    elif event.subject not in derived.words:
         raise LedgerError("its transaction was never stored")
     elif event.kind == "mined":
         _derive_mined(connection, seq, event, derived)
-    elif event.kind not in ("sent", "dropped") or event.body is not None:
-        raise LedgerError("there is no such kind of event")
+    elif event.kind == CONFIRMED:
+        _require(derived.words[event.subject] == "mined", "what it confirms was not mined")
+        _require(event.body is None, "it brings an object that says nothing")
+    else:
+        _require(event.kind in TRANSACTION_KINDS, "there is no such kind of event")
+        _require(event.body is None, "it brings an object that says nothing")
+        if event.kind in ("replaced", "cancelled"):
+            _require(event.note in derived.words, "the version that follows was never stored")
+    if event.kind in TRANSACTION_KINDS:
+        derived.words[event.subject] = event.kind
 
 
 def _derive_decided(connection: Connection, seq: int, event: Event, derived: _Derived) -> None:
@@ -142,7 +160,6 @@ def _derive_stored(connection: Connection, seq: int, event: Event, derived: _Der
     _require(to_hex(keccak(raw)) == event.subject, "the signed bytes are another transaction's")
     _require(rules.is_decided(connection, bundle.plan_id), "nobody decided to execute its plan")
     log.get(connection, Plan, bundle.plan_id)
-    derived.stored.add(event.subject)
     derived.add(submissions, rows.submission_row(seq, event.body or "", bundle, position))
 
 

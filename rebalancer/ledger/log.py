@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -9,7 +10,14 @@ from sqlalchemy import Connection, Select, func, select
 
 from rebalancer.errors import LedgerError
 from rebalancer.ledger import codec
-from rebalancer.ledger.schema import GENESIS, TRANSACTION_KINDS, events, objects, submissions
+from rebalancer.ledger.schema import (
+    CONFIRMED,
+    GENESIS,
+    TRANSACTION_KINDS,
+    events,
+    objects,
+    submissions,
+)
 from rebalancer.model import digest, to_json
 
 T = TypeVar("T")
@@ -19,9 +27,12 @@ T = TypeVar("T")
 class Event:
     """One line of the log; ``body`` is the digest of the object it brings, if any.
 
-    ``decided``: subject is a decision id, body its evaluation. ``stored``: subject is a transaction
-    hash, body its bundle. ``sent``: no body. ``mined``: body is the outcome. ``dropped``: ``note``
-    is the reason.
+    ``decided``: subject is a decision id, body its evaluation. About a transaction, whose hash is
+    the subject: ``stored``: body is its bundle. ``sent``: ``note`` says by which way. ``replaced``
+    and ``cancelled``: ``note`` is the version of its nonce that follows. ``mined``: body is the
+    outcome. ``reorged``, ``confirmed``, ``dropped``: ``note`` says why. About a plan, whose id is
+    the subject: ``approved`` and ``applied``: body is the approval, ``note`` of the latter the plan
+    that goes by it. About a portfolio, by name: ``paused`` and ``resumed``, ``note`` says why.
     """
 
     kind: str
@@ -60,11 +71,13 @@ def append(connection: Connection, event: Event, recorded_ts: int) -> int:
     return int(connection.execute(statement.returning(events.c.seq)).scalar_one())
 
 
-def last_event(connection: Connection, subject: str) -> Event | None:
-    """The newest event about a transaction or a decision."""
+def last_event(
+    connection: Connection, subject: str, kinds: Sequence[str] = TRANSACTION_KINDS
+) -> Event | None:
+    """The newest event of these kinds about a subject."""
     statement = (
         select(events.c.kind, events.c.subject, events.c.body, events.c.note)
-        .where(events.c.subject == subject)
+        .where(events.c.subject == subject, events.c.kind.in_(kinds))
         .order_by(events.c.seq.desc())
         .limit(1)
     )
@@ -106,6 +119,35 @@ def latest_transaction_events() -> Select[int]:
         .where(events.c.kind.in_(TRANSACTION_KINDS))
         .group_by(events.c.subject)
     )
+
+
+def confirmed() -> Select[str]:
+    """Hashes of the transactions whose newest word is ``mined``, and confirmed after it."""
+    final, word = events.alias("final"), events.alias("word")
+    newest = (
+        select(func.max(word.c.seq))
+        .where(word.c.kind.in_(TRANSACTION_KINDS), word.c.subject == final.c.subject)
+        .correlate(final)
+        .scalar_subquery()
+    )
+    return select(final.c.subject).where(final.c.kind == CONFIRMED, final.c.seq > newest)
+
+
+def is_confirmed(connection: Connection, tx_hash: str) -> bool:
+    """Whether the newest word on a transaction was confirmed."""
+    last = last_event(connection, tx_hash, (*TRANSACTION_KINDS, CONFIRMED))
+    return last is not None and last.kind == CONFIRMED
+
+
+def bundle_of(connection: Connection, tx_hash: str) -> str | None:
+    """Digest of the bundle with which a transaction was stored last."""
+    statement = (
+        select(submissions.c.bundle_id)
+        .where(submissions.c.tx_hash == tx_hash)
+        .order_by(submissions.c.event.desc())
+        .limit(1)
+    )
+    return connection.execute(statement).scalar_one_or_none()
 
 
 def latest_submissions() -> Select[int]:

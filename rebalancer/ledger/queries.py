@@ -9,8 +9,8 @@ from sqlalchemy import Connection, select
 
 from rebalancer.errors import LedgerError
 from rebalancer.ledger import log
+from rebalancer.ledger.schema import OPEN_KINDS, events, submissions
 from rebalancer.ledger.schema import decisions as decision_table
-from rebalancer.ledger.schema import events, submissions
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
     Amount,
@@ -26,7 +26,6 @@ from rebalancer.model import (
     digest,
 )
 
-OPEN_STATES = ("stored", "sent")
 _DECISIONS: dict[str, type[Hold] | type[Rebalance]] = {"hold": Hold, "rebalance": Rebalance}
 
 
@@ -58,9 +57,10 @@ class DecisionRecord:
 
 @dataclass(frozen=True, slots=True)
 class TransactionRecord:
-    """A transaction and its state: stored, sent, mined (succeeded), reverted or dropped.
+    """A transaction and its state, see docs/ledger.md; ``mined`` means that it succeeded.
 
-    ``note`` is the reason of a drop; ``outcome`` is there when mined or reverted.
+    ``note`` is what the newest event says besides; ``outcome`` is there when mined or reverted, and
+    ``confirmed`` when that is final.
     """
 
     tx_hash: str
@@ -74,10 +74,11 @@ class TransactionRecord:
     stored_ts: int
     changed_ts: int
     outcome: TransactionOutcome | None
+    confirmed: bool = False
 
     @property
     def is_open(self) -> bool:
-        return self.state in OPEN_STATES
+        return self.state in OPEN_KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,7 @@ def _transactions(connection: Connection, portfolio: str | None) -> list[Transac
             decision_table.c.portfolio == portfolio, decision_table.c.mode == "execute"
         )
         statement = statement.where(columns.plan_id.in_(plans))
+    final = set(connection.execute(log.confirmed()).scalars())
     records = []
     for row in connection.execute(statement):
         outcome = None
@@ -248,6 +250,7 @@ def _transactions(connection: Connection, portfolio: str | None) -> list[Transac
                 stored_ts=row.stored_ts,
                 changed_ts=row.changed_ts,
                 outcome=outcome,
+                confirmed=outcome is not None and row.tx_hash in final,
             )
         )
     return records
@@ -291,7 +294,7 @@ def _plan_state(states: list[str]) -> str:
     """State of a plan from those of its execute transactions (replacements share a nonce)."""
     if "mined" in states:
         return "executed"
-    if any(state in OPEN_STATES for state in states):
+    if any(state in OPEN_KINDS for state in states):
         return "open"
     return "reverted" if "reverted" in states else "dropped"
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from rebalancer.errors import LedgerError
+from rebalancer.errors import LedgerError, NonceConflict
 from rebalancer.ledger import log
-from rebalancer.ledger.schema import decisions, submissions
-from rebalancer.model import Decision, Rebalance, Snapshot, Valuation, digest
+from rebalancer.ledger.schema import OPEN_KINDS, decisions, events, submissions
+from rebalancer.model import (
+    Bundle,
+    Decision,
+    Rebalance,
+    SignedTransaction,
+    Snapshot,
+    Valuation,
+    digest,
+)
 
 
 def check_lineage(snapshot: Snapshot, valuation: Valuation, decision: Decision) -> None:
@@ -69,3 +77,51 @@ def is_open_for(connection: Connection, tx_hash: str, plan_id: str) -> bool:
             plan_id=plan_id,
         )
     return True
+
+
+def check_nonce(connection: Connection, bundle: Bundle, transaction: SignedTransaction) -> None:
+    """Raise NonceConflict when another plan's transaction has this nonce, mined or still open.
+
+    The lease keeps a second process of this machine out; this keeps out one that shares nothing but
+    the ledger.
+    """
+    statement = (
+        select(submissions.c.plan_id)
+        .join(events, events.c.subject == submissions.c.tx_hash)
+        .where(
+            submissions.c.chain_id == bundle.chain_id,
+            func.lower(submissions.c.wallet) == bundle.wallet.lower(),
+            submissions.c.nonce == transaction.nonce,
+            submissions.c.plan_id != bundle.plan_id,
+            submissions.c.event.in_(log.latest_submissions()),
+            events.c.seq.in_(log.latest_transaction_events()),
+            events.c.kind.in_((*OPEN_KINDS, "mined")),
+        )
+        .limit(1)
+    )
+    other = connection.execute(statement).scalar_one_or_none()
+    if other is not None:
+        raise NonceConflict(
+            f"nonce {transaction.nonce} of {bundle.wallet} belongs to plan {other[:12]} already",
+            hint="run again: every run settles what is open first, and reads the nonce anew",
+            tx_hash=transaction.tx_hash,
+            plan_id=bundle.plan_id,
+        )
+
+
+def check_version(connection: Connection, bundle: Bundle, replaced: str) -> None:
+    """Raise LedgerError unless ``bundle`` is one transaction on the nonce of an open one."""
+    (version,) = bundle.transactions
+    statement = select(submissions.c.nonce, submissions.c.plan_id).where(
+        submissions.c.tx_hash == replaced,
+        submissions.c.event.in_(log.latest_submissions()),
+    )
+    row = connection.execute(statement).one_or_none()
+    last = log.last_event(connection, replaced)
+    is_open = last is not None and last.kind in OPEN_KINDS
+    if row is None or tuple(row) != (version.nonce, bundle.plan_id) or not is_open:
+        raise LedgerError(
+            f"transaction {version.tx_hash[:12]} replaces nothing that is open on its nonce",
+            tx_hash=version.tx_hash,
+            plan_id=bundle.plan_id,
+        )

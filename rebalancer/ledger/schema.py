@@ -27,11 +27,18 @@ from sqlalchemy import (
 
 from rebalancer.errors import LedgerError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: ``parent`` of the first event.
 GENESIS = "0" * 64
-#: Kinds of event that change the state of a transaction; ``decided`` is the only other one.
-TRANSACTION_KINDS = ("stored", "sent", "mined", "dropped")
+#: Kinds of event that change the state of a transaction.
+TRANSACTION_KINDS = ("stored", "sent", "replaced", "cancelled", "mined", "reorged", "dropped")
+#: States in which a transaction may still be mined; ``mined`` joins them until it is confirmed.
+OPEN_KINDS = ("stored", "sent", "replaced", "cancelled", "reorged")
+#: Says that the newest ``mined`` of a transaction is final; changes no state.
+CONFIRMED = "confirmed"
+#: Kinds of event about a plan (its approval by a person) and about a portfolio.
+APPROVAL_KINDS = ("approved", "applied")
+PAUSE_KINDS = ("paused", "resumed")
 
 metadata = MetaData()
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")
@@ -74,7 +81,7 @@ class _EventColumns(TypedColumns):
     parent: Named[str] = Column(String(64), unique=True)
     recorded_ts: Named[int] = Column(BigInteger)
     kind: Named[str] = Column(String(16))
-    #: A decision's id or a transaction's hash.
+    #: A decision's id, a transaction's hash, a plan's id or a portfolio's name: see ``log.Event``.
     subject: Named[str] = Column(String(66))
     body: Named[str | None] = Column(String(64), ForeignKey("objects.digest"))
     note: Named[str] = Column(Text)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from sqlalchemy import Connection, Engine, func, inspect, select
 
@@ -15,6 +16,8 @@ from rebalancer.ledger import dialect, log, rows, rules
 from rebalancer.ledger.codec import Evaluation
 from rebalancer.ledger.log import Event
 from rebalancer.ledger.schema import (
+    CONFIRMED,
+    OPEN_KINDS,
     SCHEMA_VERSION,
     decisions,
     events,
@@ -30,6 +33,7 @@ from rebalancer.model import (
     Decision,
     Plan,
     Rebalance,
+    SignedTransaction,
     Snapshot,
     TransactionOutcome,
     Valuation,
@@ -173,24 +177,27 @@ class Ledger:
         if bundle.plan_id != plan_id:
             raise LedgerError("the bundle belongs to another plan", plan_id=plan_id)
         with self._writing() as connection:
-            if not rules.is_decided(connection, plan_id):
-                raise LedgerError(
-                    f"plan {plan_id[:12]} has no recorded decision to execute it",
-                    hint="record the decision before its bundle",
-                    plan_id=plan_id,
-                )
-            bundle_id = log.put(connection, bundle)
-            for position, transaction in enumerate(bundle.transactions):
-                if rules.is_open_for(connection, transaction.tx_hash, plan_id):
-                    continue
-                event = self._append(connection, Event("stored", transaction.tx_hash, bundle_id))
-                row = rows.submission_row(event, bundle_id, bundle, position)
-                connection.execute(submissions.insert().values(row))
+            self._store(connection, bundle)
 
-    def record_sent(self, tx_hash: str) -> None:
-        """A node accepted the transaction (or already knew it)."""
+    def store_version(self, bundle: Bundle, replaced: str) -> None:
+        """Remember another version of an open transaction, on the same nonce, before it is sent.
+
+        ``bundle`` holds the new version alone, ``replaced`` is the hash of the one before it, which
+        stays open: only the chain decides which of them happens.
+        """
+        (version,) = bundle.transactions
+        kind = "cancelled" if version.purpose == "cancel" else "replaced"
         with self._writing() as connection:
-            self._append_news(connection, Event("sent", tx_hash))
+            rules.check_version(connection, bundle, replaced)
+            self._store(connection, bundle)
+            self._append_news(connection, Event(kind, replaced, note=version.tx_hash))
+
+    def record_sent(self, tx_hash: str, via: str = "") -> None:
+        """A node accepted the transaction (or already knew it); ``via`` says on which way."""
+        with self._writing() as connection:
+            last = log.last_event(connection, tx_hash)
+            if last is None or last.kind in ("stored", "reorged", "dropped"):
+                self._append_news(connection, Event("sent", tx_hash, note=via))
 
     def record_outcome(self, outcome: TransactionOutcome) -> None:
         """The transaction was mined; a later, different outcome (a reorg) replaces this one."""
@@ -210,31 +217,99 @@ class Ledger:
         with self._writing() as connection:
             self._append_news(connection, Event("dropped", tx_hash, note=reason))
 
+    def record_reorged(self, tx_hash: str, note: str) -> None:
+        """The block that the transaction was mined in is no longer of the chain; it is open."""
+        with self._writing() as connection:
+            self._append_news(connection, Event("reorged", tx_hash, note=note))
+
+    def record_confirmed(self, tx_hash: str, note: str) -> None:
+        """The recorded outcome is final; said of what is not mined, it raises LedgerError."""
+        with self._writing() as connection:
+            last = log.last_event(connection, tx_hash)
+            if last is None or last.kind != "mined":
+                raise LedgerError(
+                    f"transaction {tx_hash[:12]} is not mined: it cannot be confirmed",
+                    tx_hash=tx_hash,
+                )
+            if not log.is_confirmed(connection, tx_hash):
+                self._append(connection, Event(CONFIRMED, tx_hash, note=note))
+
+    def recorded_outcome(self, tx_hash: str) -> TransactionOutcome | None:
+        """How the transaction was mined, as far as the ledger knows now."""
+        with self.reading() as connection:
+            last = log.last_event(connection, tx_hash)
+            if last is None or last.kind != "mined" or last.body is None:
+                return None
+            return log.get(connection, TransactionOutcome, last.body)
+
+    def was_sent(self, tx_hash: str) -> bool:
+        """Whether any node was ever seen to have the transaction."""
+        with self.reading() as connection:
+            return log.last_event(connection, tx_hash, ("sent",)) is not None
+
+    def find(self, tx_hash: str) -> tuple[Plan, SignedTransaction] | None:
+        """A transaction that was ever stored, and the plan it was for."""
+        with self.reading() as connection:
+            bundle_id = log.bundle_of(connection, tx_hash)
+            if bundle_id is None:
+                return None
+            bundle = log.get(connection, Bundle, bundle_id)
+            (transaction,) = (tx for tx in bundle.transactions if tx.tx_hash == tx_hash)
+            return log.get(connection, Plan, bundle.plan_id), transaction
+
     def open_bundles(self, chain_id: int, wallet: str) -> Sequence[tuple[Plan, Bundle]]:
-        """Bundles that hold an open transaction, oldest first; only those transactions in them."""
+        """Plans with a transaction that is not final, oldest first, and those transactions.
+
+        One bundle per plan: in order of nonce, the versions of one nonce in the order in which they
+        were signed. What is mined is in it until it is confirmed.
+        """
         statement = (
-            select(submissions.c.bundle_id, submissions.c.tx_hash)
+            select(submissions.c.plan_id, submissions.c.bundle_id, submissions.c.tx_hash)
             .join(events, events.c.subject == submissions.c.tx_hash)
             .where(
                 submissions.c.chain_id == chain_id,
                 func.lower(submissions.c.wallet) == wallet.lower(),
                 submissions.c.event.in_(log.latest_submissions()),
                 events.c.seq.in_(log.latest_transaction_events()),
-                events.c.kind.in_(("stored", "sent")),
+                events.c.kind.in_(OPEN_KINDS)
+                | ((events.c.kind == "mined") & submissions.c.tx_hash.not_in(log.confirmed())),
             )
             .order_by(submissions.c.event)
         )
-        open_hashes: dict[str, set[str]] = {}
         with self.reading() as connection:
-            for bundle_id, tx_hash in connection.execute(statement):
-                open_hashes.setdefault(bundle_id, set()).add(tx_hash)
-            result = []
-            for bundle_id, hashes in open_hashes.items():
+            found: dict[str, Bundle] = {}
+            for plan_id, bundle_id, tx_hash in connection.execute(statement):
                 bundle = log.get(connection, Bundle, bundle_id)
-                still_open = tuple(tx for tx in bundle.transactions if tx.tx_hash in hashes)
-                plan = log.get(connection, Plan, bundle.plan_id)
-                result.append((plan, replace(bundle, transactions=still_open)))
-            return result
+                still_open = tuple(tx for tx in bundle.transactions if tx.tx_hash == tx_hash)
+                before = found[plan_id].transactions if plan_id in found else ()
+                found[plan_id] = replace(bundle, transactions=(*before, *still_open))
+            return [
+                (log.get(connection, Plan, plan_id), _by_nonce(bundle))
+                for plan_id, bundle in found.items()
+            ]
+
+    def record(self, event: Event, body: Any = None) -> None:
+        """Append an event that is about no transaction, and the object that it brings."""
+        with self._writing() as connection:
+            name = None if body is None else log.put(connection, body)
+            self._append(connection, replace(event, body=name))
+
+    def _store(self, connection: Connection, bundle: Bundle) -> None:
+        plan_id = bundle.plan_id
+        if not rules.is_decided(connection, plan_id):
+            raise LedgerError(
+                f"plan {plan_id[:12]} has no recorded decision to execute it",
+                hint="record the decision before its bundle",
+                plan_id=plan_id,
+            )
+        bundle_id = log.put(connection, bundle)
+        for position, transaction in enumerate(bundle.transactions):
+            if rules.is_open_for(connection, transaction.tx_hash, plan_id):
+                continue
+            rules.check_nonce(connection, bundle, transaction)
+            event = self._append(connection, Event("stored", transaction.tx_hash, bundle_id))
+            row = rows.submission_row(event, bundle_id, bundle, position)
+            connection.execute(submissions.insert().values(row))
 
     def _append(self, connection: Connection, event: Event) -> int:
         return log.append(connection, event, self._clock())
@@ -291,3 +366,8 @@ class Ledger:
             dialect.create_guards(connection)
             row = {"version": SCHEMA_VERSION, "created_ts": self._clock()}
             connection.execute(schema.insert().values(row))
+
+
+def _by_nonce(bundle: Bundle) -> Bundle:
+    """Sorted by nonce; the sort is stable, so that versions stay in the order they were signed."""
+    return replace(bundle, transactions=tuple(sorted(bundle.transactions, key=lambda tx: tx.nonce)))

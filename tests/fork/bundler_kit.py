@@ -25,6 +25,7 @@ from rebalancer.model import (
     Costs,
     PairState,
     Plan,
+    SignedTransaction,
     SwapLeg,
     Token,
     TransactionOutcome,
@@ -186,13 +187,42 @@ class MemoryJournal:
         self.events += [("stored", tx.tx_hash) for tx in bundle.transactions]
         self.keep()
 
-    def record_sent(self, tx_hash: str) -> None:
+    def store_version(self, bundle: Bundle, replaced: str) -> None:
+        (version,) = bundle.transactions
+        plan = next(plan for plan, known in self.bundles if known.plan_id == bundle.plan_id)
+        self.bundles.append((plan, bundle))
+        self.events.append(("stored", version.tx_hash))
+        kind = "cancelled" if version.purpose == "cancel" else "replaced"
+        self._event(kind, replaced)
+
+    def record_sent(self, tx_hash: str, via: str = "") -> None:
         self._event("sent", tx_hash)
 
     def record_outcome(self, outcome: TransactionOutcome) -> None:
         self.outcomes[outcome.tx_hash] = outcome
-        self.closed.add(outcome.tx_hash)
         self._event("mined", outcome.tx_hash)
+
+    def record_reorged(self, tx_hash: str, note: str) -> None:
+        del self.outcomes[tx_hash]
+        self._event("reorged", tx_hash)
+
+    def record_confirmed(self, tx_hash: str, note: str) -> None:
+        assert tx_hash in self.outcomes
+        self.closed.add(tx_hash)
+        self._event("confirmed", tx_hash)
+
+    def recorded_outcome(self, tx_hash: str) -> TransactionOutcome | None:
+        return self.outcomes.get(tx_hash)
+
+    def was_sent(self, tx_hash: str) -> bool:
+        return ("sent", tx_hash) in self.events
+
+    def find(self, tx_hash: str) -> tuple[Plan, SignedTransaction] | None:
+        for plan, bundle in self.bundles:
+            for transaction in bundle.transactions:
+                if transaction.tx_hash == tx_hash:
+                    return plan, transaction
+        return None
 
     def record_dropped(self, tx_hash: str, reason: str) -> None:
         assert reason
@@ -200,12 +230,14 @@ class MemoryJournal:
         self._event("dropped", tx_hash)
 
     def open_bundles(self, chain_id: int, wallet: str) -> Sequence[tuple[Plan, Bundle]]:
-        found = []
+        found: dict[str, tuple[Plan, Bundle]] = {}
         for plan, bundle in self.bundles:
             left = tuple(tx for tx in bundle.transactions if tx.tx_hash not in self.closed)
             if left and (bundle.chain_id, bundle.wallet) == (chain_id, wallet):
-                found.append((plan, replace(bundle, transactions=left)))
-        return found
+                before = found[bundle.plan_id][1].transactions if bundle.plan_id in found else ()
+                every = sorted((*before, *left), key=lambda tx: tx.nonce)
+                found[bundle.plan_id] = plan, replace(bundle, transactions=tuple(every))
+        return list(found.values())
 
     def kinds(self) -> list[str]:
         return [kind for kind, _ in self.events]

@@ -30,9 +30,11 @@ from rebalancer.bundler.deploy import deploy
 from rebalancer.bundler.executor import CREATE2_PROXY, EXECUTOR_ADDRESS
 from rebalancer.bundler.fills import SWAP
 from rebalancer.bundler.follow import Step
+from rebalancer.bundler.lane import Desk, Lane
 from rebalancer.bundler.prepare import prepare
 from rebalancer.bundler.recover import recover
-from rebalancer.bundler.submit import settle, submit
+from rebalancer.bundler.settle import settle
+from rebalancer.bundler.submit import submit
 from rebalancer.config.networks import Network
 from rebalancer.devchain.accounts import ARBITRAGEUR, TREASURY
 from rebalancer.devchain.fork import DevChain
@@ -98,9 +100,9 @@ class StallingJournal(FileJournal):
 
     stall: Callable[[str], None]
 
-    def record_sent(self, tx_hash: str) -> None:
+    def record_sent(self, tx_hash: str, via: str = "") -> None:
         self.stall("record_sent")
-        super().record_sent(tx_hash)
+        super().record_sent(tx_hash, via)
 
     def record_outcome(self, outcome: TransactionOutcome) -> None:
         self.stall(f"record_outcome {outcome.purpose}")
@@ -213,7 +215,7 @@ def test_killed_while_the_execution_is_pending(
 
 
 def submit_one(rpc: Rpc, journal: MemoryJournal, plan: Plan, bundle: Bundle) -> None:
-    settle(rpc, journal, plan, bundle, pace())
+    settle(Desk(rpc, journal, pace(), Lane()), plan, bundle)
 
 
 def kill_pending(
@@ -463,7 +465,7 @@ def test_an_approval_that_reverted_ends_the_bundle(rpc: Rpc, plan: Plan, bundle:
             recover(rpc, journal, 1, TREASURY, pace())
     finally:
         rpc.call("anvil_setCode", WETH.address, code)
-    assert journal.kinds() == ["stored", "stored", "sent", "dropped", "mined"]
+    assert journal.kinds() == ["stored", "stored", "sent", "mined", "dropped", "confirmed"]
     assert journal.outcomes[bundle.transactions[0].tx_hash].status == 0
     assert executions(rpc) == 0
     assert recover(rpc, journal, 1, TREASURY, pace()) == ()

@@ -116,7 +116,7 @@ def test_fills_and_balances_equal_the_plan_to_the_wei(rpc: Rpc, mainnet: Network
     assert {a.token: a.raw for a in plan.net} == {t: after[t] - before[t] for t in after}
     for token in (WETH, WBTC):
         assert allowance(rpc, token, EXECUTOR_ADDRESS) == 0, "an allowance was left over"
-    assert journal.kinds() == ["stored"] * 3 + ["sent", "mined"] * 3
+    assert journal.kinds() == ["stored"] * 3 + ["sent", "mined"] * 3 + ["confirmed"] * 3
     assert not journal.open_bundles(1, TREASURY)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from bundler_fakes import WALLET, FakeRpc
+from bundler_fakes import TWO_HOPS, WALLET, FakeRpc
 
 from rebalancer.bundler.follow import (
     SIGHTINGS,
     Dropped,
+    Mined,
     Pace,
     Sighting,
     Step,
@@ -19,13 +20,17 @@ from rebalancer.bundler.follow import (
     look_up,
 )
 from rebalancer.bundler.head import read_head
+from rebalancer.bundler.lane import Desk, Lane
 from rebalancer.errors import ExecutionError, NonceConflict, RpcUnavailable
 from rebalancer.evm.rpc import RpcError
-from rebalancer.model import SignedTransaction
+from rebalancer.model import Bundle, SignedTransaction
 
 DEADLINE = 1_000
 RECEIPT = {"status": "0x1"}
 TX = SignedTransaction("0xab", "execute", WALLET, WALLET, 7, 90_000, 5, 1, "0x", "0x02raw")
+
+BUNDLE = Bundle("", 1, WALLET, DEADLINE, (TX,))
+THIEF = "0x" + "cd" * 32
 
 BEFORE, AT, AFTER = DEADLINE - 1, DEADLINE, DEADLINE + 1
 FREE, OURS, USED = 6, 7, 8  # the wallet's next nonce, against 7 of the transaction
@@ -79,12 +84,17 @@ class Notes:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    def record_sent(self, tx_hash: str) -> None:
+    def record_sent(self, tx_hash: str, via: str = "") -> None:
         self.sent.append(tx_hash)
 
 
 class Script(FakeRpc):
-    """A node that shows one scene per look; the last one stays. A scene may be an error."""
+    """A node that shows one scene per look; the last one stays. A scene may be an error.
+
+    A block that used the nonce holds ``thief`` with it; None for a node that contradicts itself.
+    """
+
+    thief: str | None = THIEF
 
     def __init__(self, scenes: Sequence[Sighting | Exception], sends: Sequence[Any] = ()) -> None:
         super().__init__({})
@@ -103,6 +113,9 @@ class Script(FakeRpc):
             if isinstance(answer, Exception):
                 raise answer
             return answer
+        if method == "eth_getBlockByNumber" and params[1]:
+            sender = {"from": WALLET.lower(), "nonce": hex(TX.nonce), "hash": self.thief}
+            return {"transactions": [sender] if self.thief else []}
         if method == "eth_getBlockByNumber":
             self.looks += 1
         scene = self.scenes[min(self.looks, len(self.scenes)) - 1]
@@ -111,7 +124,7 @@ class Script(FakeRpc):
         block = "0x1" if scene.in_block else None
         return {
             "eth_getBlockByNumber": {
-                "number": hex(self.looks),
+                "number": hex(TWO_HOPS.block_number + self.looks),
                 "hash": hex(self.looks),
                 "timestamp": hex(scene.head_timestamp),
                 "gasLimit": "0x1c9c380",
@@ -140,7 +153,9 @@ STUCK = Sighting(AFTER, OURS, True, False, None)
 
 def run(node: Script) -> tuple[Any, Notes]:
     notes = Notes()
-    return follow(node, notes, TX, DEADLINE, node.pace()), notes  # type: ignore[arg-type]
+    desk = Desk(node, notes, node.pace(), Lane())  # type: ignore[arg-type]
+    ending = follow(desk, TWO_HOPS, BUNDLE, [TX])
+    return (ending.receipt if isinstance(ending, Mined) else ending), notes
 
 
 def test_unknown_is_sent_once_noted_once_and_awaited() -> None:
@@ -258,7 +273,7 @@ def test_a_chain_that_stands_still_is_left_with_the_bundle_open() -> None:
 def test_the_receipt_is_read_last() -> None:
     """Else a block between two reads would look like a nonce used by somebody else."""
     node = Script([MINED])
-    look_up(node, TX, read_head(node))
+    look_up(node, [TX], read_head(node))
     assert [method for method, _ in node.calls] == [
         "eth_getBlockByNumber",
         "eth_getTransactionCount",

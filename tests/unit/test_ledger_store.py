@@ -242,6 +242,9 @@ def test_open_bundles_hold_only_what_is_open_oldest_first(ledger: Ledger) -> Non
     ledger.store_bundle(first, world.bundle(first, approve, run))
     ledger.record_sent(approve.tx_hash)
     ledger.record_outcome(world.outcome(approve))
+    ((_, still_open),) = ledger.open_bundles(1, world.WALLET)
+    assert still_open.transactions == (approve, run), "mined, but not yet final"
+    ledger.record_confirmed(approve.tx_hash, "1 block")
     second = world.decide(ledger, at=101)
     other = world.bundle(second, world.signed("execute", 9))
     ledger.store_bundle(second, other)
