@@ -1,7 +1,7 @@
 """Pools: those the portfolio holds shares of, and those that a route may pass through.
 
-Every AMM of the network is asked for every pair of the needed tokens at the address that its
-factory gives it (CREATE2), so no factory is searched and no list of pools can be out of date.
+Every AMM of the network is asked for pairs of the needed tokens at the address that its factory
+gives it (CREATE2), so no factory is searched and no list of pools can be out of date.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from rebalancer.errors import ReadError
 from rebalancer.model import PairState, Token
 from rebalancer.readers.multicall import Call
 from rebalancer.readers.tokens import Answers, balance_of
+
+
+#: Among so many tokens every pair is looked for: 66 pairs on each AMM.
+DIRECT_PAIRS_UP_TO = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,31 @@ def candidates(network: Network, tokens: Sequence[Token]) -> tuple[Candidate, ..
         _candidate(name, network.amms[name], a, b)
         for name in sorted(network.amms)
         for a, b in combinations(tokens, 2)
+    )
+
+
+def route_pools(
+    network: Network, tokens: Sequence[Token], lps: Sequence[LpSpec]
+) -> tuple[Candidate, ...]:
+    """The candidates that are read: those of ``lps``, and those that a route may pass through.
+
+    Of many tokens only pairs with an intermediate of the network: their number grows with that of
+    the tokens and not with its square, and on constant-product AMMs that is where the liquidity is.
+    """
+    if len(tokens) <= DIRECT_PAIRS_UP_TO or not network.intermediates:
+        return candidates(network, tokens)
+    hubs = {network.token(symbol).address for symbol in network.intermediates}
+    held = {(lp.token0.address, lp.token1.address) for lp in lps}
+    pairs = [sort_tokens(a, b) for a, b in combinations(tokens, 2)]
+    wanted = [
+        (a, b)
+        for a, b in pairs
+        if not hubs.isdisjoint((a.address, b.address)) or (a.address, b.address) in held
+    ]
+    return tuple(
+        _candidate(name, network.amms[name], a, b)
+        for name in sorted(network.amms)
+        for a, b in wanted
     )
 
 

@@ -19,7 +19,7 @@ from rebalancer.readers.farms import (
     reward_tokens,
 )
 from rebalancer.readers.fence import ask
-from rebalancer.readers.pairs import candidates, pair_calls, read_pairs, read_shares
+from rebalancer.readers.pairs import pair_calls, read_pairs, read_shares, route_pools
 from rebalancer.readers.past import read_past
 from rebalancer.readers.prices import past_calls, price_calls, quotes, read_prices
 from rebalancer.readers.tokens import (
@@ -52,7 +52,7 @@ def read_snapshot(
     at = read_block(rpc, block, network)
     farms = find_farms(rpc, network, resolved.lps, at.hash)
     tokens = needed_tokens(resolved, reward_tokens(farms))
-    pools = candidates(network, tokens)
+    pools = route_pools(network, tokens, resolved.lps)
     wanted = quotes(network, tokens, numeraire)
     purse = native_balance(network.multicall3, wallet)
     lps = sorted(resolved.lps, key=lambda lp: int(lp.pair, 16))
