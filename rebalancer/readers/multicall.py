@@ -17,6 +17,7 @@ from eth_abi.exceptions import DecodingError
 from rebalancer.errors import ReadError
 from rebalancer.evm.abi import decode_output, encode_call, to_hex
 from rebalancer.evm.rpc import RequestTooLarge, Rpc, RpcError
+from rebalancer.readers.aggregate import decode_results, encode_calls, encoded_size
 from rebalancer.readers.wire import as_data, refused
 
 #: Gas of one eth_call: half of what geth allows by default (50 million), below what Anvil does.
@@ -36,11 +37,6 @@ CONCURRENCY = 4
 #: Nethermind -32015; reverts for lack of gas are 3. Some mean other things too: a chunk of one
 #: call is not halved, so that the node's no comes out in the end.
 _TOO_MUCH = frozenset({3, -32000, -32003, -32015, -32603})
-
-_AGGREGATE3 = "aggregate3((address,bool,bytes)[])"
-#: Of one element: offset, address, flag, offset and length of the bytes.
-_WORDS_PER_CALL = 5
-_WORD = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +141,7 @@ def _chunks(calls: Sequence[Call]) -> Iterator[list[_Encoded]]:
     size = gas = 0
     for call in calls:
         data = call.data()
-        more = _WORD * (_WORDS_PER_CALL + -(-len(data) // _WORD))
+        more = encoded_size(data)
         costs = GAS_PER_CALL + GAS_PER_BYTE * more
         if chunk and (gas + costs > MAX_GAS or size + more > MAX_CALLDATA_BYTES):
             yield chunk
@@ -158,14 +154,14 @@ def _chunks(calls: Sequence[Call]) -> Iterator[list[_Encoded]]:
 
 
 def _encode(chunk: Sequence[_Encoded]) -> bytes:
-    return encode_call(_AGGREGATE3, [(call.target, True, data) for call, data in chunk])
+    return encode_calls([(call.target, data) for call, data in chunk])
 
 
 def _decode(chunk: Sequence[_Encoded], data: bytes, address: str) -> list[Result]:
     try:
-        (rows,) = decode_output(("(bool,bytes)[]",), data)
-    except DecodingError:
-        rows = ()
+        rows = decode_results(data)
+    except ValueError:
+        rows = []
     if len(rows) != len(chunk):
         raise ReadError(
             f"there is no Multicall3 at {address} in this block",

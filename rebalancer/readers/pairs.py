@@ -18,7 +18,6 @@ from rebalancer.model import PairState, Token
 from rebalancer.readers.multicall import Call
 from rebalancer.readers.tokens import Answers, balance_of
 
-
 #: Among so many tokens every pair is looked for: 66 pairs on each AMM.
 DIRECT_PAIRS_UP_TO = 12
 
