@@ -1,0 +1,95 @@
+"""The relaxed problem solved: gas left out, everything else exactly as ``statement`` says it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rebalancer.planner.optimal import dual, recover
+from rebalancer.planner.optimal.graph import Floats, Graph, Ints
+
+#: A usual swap fee: a pool in line with the oracle lets prices differ by so much.
+_NEAR = 0.003
+
+
+class Trades(NamedTuple):
+    """One swap per pool and one move per stake, in shares of NAV.
+
+    ``side`` is the token of the pool that is sold, ``amount_in`` 0 no swap; ``burn`` is the
+    fraction of the pool that is burned, negative for minted. A swap happens on what a burn leaves
+    of the pool, or on what a mint has made of it.
+    """
+
+    side: Ints  # (K,)
+    amount_in: Floats  # (K,)
+    amount_out: Floats  # (K,)
+    burn: Floats  # (L,)
+
+
+class Worth(NamedTuple):
+    """What trades are worth without gas, and the holdings and stakes that they lead to.
+
+    ``overdrawn`` is by how much the worst holding is below what it may be, at least 0.
+    """
+
+    value: float
+    holdings: Floats  # (n,)
+    stakes: Floats  # (L,)
+    overdrawn: float
+
+
+class Relaxed(NamedTuple):
+    """The best trades if gas were free, between two bounds that meet.
+
+    ``prices`` are the dual prices, first of the assets, then of the factors. ``upper`` bounds every
+    plan, ``lower`` is what ``trades`` are worth, both in shares of NAV.
+    """
+
+    prices: Floats  # (n + m,)
+    upper: float
+    lower: float
+    trades: Trades
+    steps: int
+
+
+def relax(graph: Graph, start: Floats | None = None) -> Relaxed:
+    """Solve the relaxation; ``start`` are dual prices near the answer, if there are any."""
+    controls = free(graph)
+    x = first_prices(graph) if start is None else start.copy()
+    upper, steps, _ = dual.minimise(graph, *controls, 0.0, x)
+    trades = best_trades(graph, *controls, x)
+    return Relaxed(x, upper, worth(graph, trades).value, trades, steps)
+
+
+def free(graph: Graph) -> tuple[Floats, Floats, Floats]:
+    """Charges and bounds of stakes with everything allowed for nothing."""
+    stakes = graph.stake_held.size
+    return np.zeros((graph.gamma.size, 2)), np.zeros(stakes), np.full(stakes, np.inf)
+
+
+def first_prices(graph: Graph) -> Floats:
+    """Where to start: the resting prices, brought near the oracle's, where deep pools keep them."""
+    x = dual.resting_prices(graph)
+    n = graph.held.size
+    x[:n] = np.clip(x[:n], 1 - _NEAR, 1 + _NEAR)
+    return x
+
+
+def best_trades(graph: Graph, charge: Floats, low: Floats, high: Floats, x: Floats) -> Trades:
+    """The trades that earn most at the dual prices ``x``; what they overdraw is sold less."""
+    trades = recover.trades_at(graph, charge, low, high, x)
+    recover.repair(graph, *trades)
+    return Trades(*trades)
+
+
+def worth(graph: Graph, trades: Trades) -> Worth:
+    """Value of ``trades`` in shares of NAV: the objective of ``statement`` without gas."""
+    return Worth(*recover.worth_of(graph, *trades))
+
+
+def nothing(graph: Graph) -> Trades:
+    """No trades at all."""
+    pools = graph.gamma.size
+    sides = np.zeros(pools, dtype=np.int64)
+    return Trades(sides, np.zeros(pools), np.zeros(pools), np.zeros(graph.stake_held.size))
