@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 #: ``dataclasses.field(default=..., metadata=ADDED_LATER)``.
@@ -22,17 +23,26 @@ def to_plain(value: Any) -> Any:
     """Turn dataclasses into dicts, lists and scalars; refuses floats and unknown types."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            f.name: to_plain(getattr(value, f.name))
-            for f in dataclasses.fields(value)
-            if not (f.metadata.get("added_later") and getattr(value, f.name) == f.default)
-        }
     if isinstance(value, (tuple, list)):
         return [to_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): to_plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain = {}
+        for name, added_later, default in _fields(type(value)):
+            item = getattr(value, name)
+            if not (added_later and item == default):
+                plain[name] = to_plain(item)
+        return plain
     raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+@cache
+def _fields(cls: type[Any]) -> tuple[tuple[str, bool, Any], ...]:
+    """Name, whether it was added later, and default of each field of a dataclass."""
+    return tuple(
+        (f.name, bool(f.metadata.get("added_later")), f.default) for f in dataclasses.fields(cls)
+    )
 
 
 def to_json(value: Any) -> str:

@@ -60,6 +60,13 @@ def appraise(problem: Problem, legs: Sequence[SwapLeg]) -> Appraisal:
     )
 
 
+def loss_e8(problem: Problem, legs: Sequence[SwapLeg]) -> int:
+    """What the tokens lose of NAV by ``legs``: fee, impact and off-oracle together, no gas."""
+    done = replay(problem.snapshot, legs)
+    net = net_changes(problem.snapshot, done, legs)
+    return sum(_sold_e8(problem.snapshot, done, net))
+
+
 def net_changes(before: Snapshot, after: Snapshot, legs: Sequence[SwapLeg]) -> tuple[Amount, ...]:
     """Change of every balance that changes, in order of the tokens' first use in ``legs``."""
     used = dict.fromkeys(token for leg in legs for token in (leg.token_in, leg.token_out))
@@ -126,11 +133,7 @@ def _costs(
     and takes the rounding.
     """
     snapshot = problem.snapshot
-    changes = [
-        snapshot.price(c.token).value_down(snapshot.balance(c.token))
-        - snapshot.price(c.token).value_down(done.balance(c.token))
-        for c in net
-    ]
+    changes = _sold_e8(snapshot, done, net)
     loss = sum(changes)
     fee = round(sum((_fee(snapshot, leg) for leg in legs), Fraction(0)))
     off_oracle = round(sum((_off_oracle(snapshot, leg) for leg in legs), Fraction(0)))
@@ -146,6 +149,15 @@ def _costs(
         gas_units=gas_units,
         gas_price_wei=problem.gas_price_wei,
     )
+
+
+def _sold_e8(before: Snapshot, after: Snapshot, net: Sequence[Amount]) -> list[int]:
+    """Value that each balance of ``net`` loses, negative where it gains."""
+    prices = [before.price(change.token) for change in net]
+    return [
+        price.value_down(before.balance(price.token)) - price.value_down(after.balance(price.token))
+        for price in prices
+    ]
 
 
 def _fee(snapshot: Snapshot, leg: SwapLeg) -> Fraction:

@@ -47,8 +47,9 @@ class GasSchedule:
 #: contracts/Executor.vy on official Uniswap V2 pair bytecode with plain ERC-20s under the Prague
 #: rules: reproduces tests/contracts/gas_snapshot.json to the unit (93,355 for one swap, 61,286 for
 #: each further swap of the same token into another one, 146,153 for one route of two hops).
-#: ``per_token`` is the share of such a swap that its own output token makes, and ``per_approval``
-#: an approval from zero, both measured apart on Anvil 1.7.1. Proxy tokens such as USDC use more.
+#: ``per_token`` is how much more a swap into a token uses that no leg touched before, and
+#: ``per_approval`` a transaction that approves from zero: measurements of the official pair with
+#: plain ERC-20s, taken over and not repeated here. Proxy tokens such as USDC use more.
 PRAGUE = GasSchedule(
     name="prague",
     base=24_769,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rebalancer.model import Reason, SwapLeg, Token
 from rebalancer.planner.bands import position_drifts
-from rebalancer.planner.costs import Appraisal, appraise
+from rebalancer.planner.costs import Appraisal, appraise, loss_e8
 from rebalancer.planner.market import Market, open_market
 from rebalancer.planner.problem import Problem, Proposal
 from rebalancer.planner.targets import aims, held_out, stuck_positions
@@ -51,8 +51,7 @@ def _sized_for_cost(problem: Problem, market: Market, stuck: frozenset[Token]) -
     expected, step, last_error = 0, 0, 0
     for _ in range(_MAX_PASSES):
         matched = match(problem, market, aims(problem, stuck, expected))
-        costs = appraise(problem, matched.legs).costs
-        error = costs.total_e8 - costs.gas_e8 - expected
+        error = loss_e8(problem, matched.legs) - expected
         if abs(error) * _CLOSE_ENOUGH <= problem.valuation.nav_e8:
             break
         fall = last_error - error

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rebalancer.amm.swap import UINT112_MAX, apply_swap, get_amount_out
+from rebalancer.amm.swap import UINT112_MAX, apply_swap, get_amount_in, get_amount_out
+from rebalancer.errors import Infeasible
 from rebalancer.model import (
     PPM,
     HeldOut,
@@ -52,19 +53,31 @@ class Market:
             for address, token, amount in zip(route.pairs, route.tokens, amounts, strict=False)
         )
 
-    def fits(self, route: Route, amount_in: int, max_impact_ppm: int) -> bool:
-        """Whether every hop keeps the impact limit and the pair can hold what it is paid.
+    def capacity(self, route: Route, max_impact_ppm: int) -> int:
+        """Most that the route takes while every hop keeps the impact limit and holds its reserves.
 
-        Monotone: what fits still fits when it is smaller.
+        Exact: one unit more breaks a limit, less always fits. Negative where not even nothing fits,
+        because earlier legs have used up a hop's limit.
         """
-        amounts = self.amounts(route, amount_in)
-        for address, token, amount in zip(route.pairs, route.tokens, amounts, strict=False):
-            start, now = self.start[address], self.now[address]
-            if now.reserves(token)[0] + amount > UINT112_MAX:
-                return False
-            if hop_impact_ppm(start, now, token, amount) > max_impact_ppm:
-                return False
-        return True
+        most = UINT112_MAX
+        for address, token in zip(reversed(route.pairs), reversed(route.tokens[:-1]), strict=True):
+            now = self.now[address]
+            room = hop_capacity(self.start[address], now, token, max_impact_ppm)
+            most = min(room, _most_in(now, token, most))
+        return most
+
+    def least_in(self, route: Route, amount_out: int) -> int | None:
+        """Least input for which the route pays ``amount_out`` or more, None where none does."""
+        least = amount_out
+        try:
+            for address, token in zip(
+                reversed(route.pairs), reversed(route.tokens[:-1]), strict=True
+            ):
+                pair = self.now[address]
+                least = get_amount_in(least, *pair.reserves(token), pair.fee_ppm)
+        except Infeasible:
+            return None
+        return least
 
     def after(self, legs: Sequence[SwapLeg]) -> Market:
         """The market once ``legs`` were swapped."""
@@ -87,6 +100,35 @@ def hop_impact_ppm(start: PairState, now: PairState, token_in: Token, amount_in:
     in_side = reserve_in * PPM + amount_in * (PPM - now.fee_ppm)
     kept = reserve_out * PPM * start_in * PPM // (in_side * start_out)
     return PPM - kept
+
+
+def hop_capacity(start: PairState, now: PairState, token_in: Token, max_impact_ppm: int) -> int:
+    """Largest input of one hop with ``hop_impact_ppm`` within the limit and reserves in uint112.
+
+    Negative where there is none. Solves the formula there for the input, exactly.
+    """
+    reserve_in, reserve_out = now.reserves(token_in)
+    start_in, start_out = start.reserves(token_in)
+    room = UINT112_MAX - reserve_in
+    least_kept = PPM - max_impact_ppm
+    if least_kept <= 0:
+        return room
+    spare = reserve_out * PPM * start_in * PPM // (least_kept * start_out) - reserve_in * PPM
+    if spare < 0:
+        return -1
+    if now.fee_ppm == PPM:
+        return room
+    return min(room, spare // (PPM - now.fee_ppm))
+
+
+def _most_in(pair: PairState, token_in: Token, amount_out: int) -> int:
+    """Most that may be paid in for at most ``amount_out``; negative for less than nothing."""
+    reserve_in, reserve_out = pair.reserves(token_in)
+    if amount_out < 0:
+        return -1
+    if amount_out + 1 >= reserve_out or pair.fee_ppm == PPM:
+        return UINT112_MAX
+    return get_amount_in(amount_out + 1, reserve_in, reserve_out, pair.fee_ppm) - 1
 
 
 def off_oracle_ppm(snapshot: Snapshot, pair: PairState) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rebalancer.model import PPM, SwapLeg, Token, mul_div_up
@@ -56,7 +56,7 @@ def best_route(
     """
     candidates = []
     for route in choice:
-        if not market.fits(route, size, problem.policy.max_impact_ppm):
+        if size > market.capacity(route, problem.policy.max_impact_ppm):
             continue
         added = route_legs(problem, market, Sized(route, size))
         amount_out = added[-1].amount_out
@@ -76,11 +76,8 @@ def roomiest_route(
     None if no route takes anything.
     """
     limit = problem.policy.max_impact_ppm
-    sized = [
-        Sized(route, largest(0, size, lambda x, r=route: market.fits(r, x, limit)))  # type: ignore[misc]
-        for route in choice
-    ]
-    sized = [s for s in sized if s.amount_in and market.amounts(s.route, s.amount_in)[-1]]
+    sized = [Sized(route, min(market.capacity(route, limit), size)) for route in choice]
+    sized = [s for s in sized if s.amount_in > 0 and market.amounts(s.route, s.amount_in)[-1]]
     return min(sized, key=lambda s: (-s.amount_in, _order(s.route)), default=None)
 
 
@@ -109,20 +106,6 @@ def route_legs(problem: Problem, market: Market, sized: Sized) -> tuple[SwapLeg,
 def min_amount_out(amount_out: int, slippage_ppm: int) -> int:
     """Least output that is accepted, ``amount_out * (1 - slippage)``, rounded up."""
     return mul_div_up(amount_out, PPM - slippage_ppm, PPM)
-
-
-def largest(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """Largest integer of ``low..high`` for which ``holds``, by bisection.
-
-    ``holds`` must be true up to some point and false beyond; it is not asked about ``low``.
-    """
-    while low < high:
-        middle = (low + high + 1) // 2
-        if holds(middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _gas_e8(problem: Problem, legs: Sequence[SwapLeg]) -> int:

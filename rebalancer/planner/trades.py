@@ -11,7 +11,6 @@ from rebalancer.planner.problem import Problem
 from rebalancer.planner.routes import (
     Sized,
     best_route,
-    largest,
     roomiest_route,
     route_legs,
     routes,
@@ -136,17 +135,13 @@ class _Book:
         A token that should go wholly takes its dust along: nothing could trade it afterwards.
         """
         excess = self.excess[seller]
-        limit = self.problem.policy.max_impact_ppm
-
-        def fills(amount_in: int) -> bool:
-            amount_out = self.market.amounts(route, amount_in)[-1]
-            return self.worth(buyer, amount_out) >= self.deficit_e8[buyer]
-
-        enough = min(largest(0, excess, lambda amount_in: not fills(amount_in)) + 1, excess)
-        amount_in = largest(0, enough, lambda x: self.market.fits(route, x, limit))
+        capacity = self.market.capacity(route, self.problem.policy.max_impact_ppm)
+        fills = self.market.least_in(route, self._raw_up(buyer, self.deficit_e8[buyer]))
+        enough = excess if fills is None else min(fills, excess)
+        amount_in = max(min(enough, capacity), 0)
         dust_e8 = self.worth(seller, excess - amount_in)
         if self.wanted[seller] == 0 and dust_e8 < self.least_e8:
-            amount_in = largest(amount_in, excess, lambda x: self.market.fits(route, x, limit))
+            amount_in = max(amount_in, min(excess, capacity))
         return amount_in
 
     def trade(self, seller: Token, buyer: Token, sized: Sized) -> None:

@@ -33,7 +33,6 @@ from rebalancer.planner.market import (
 from rebalancer.planner.routes import (
     Sized,
     best_route,
-    largest,
     min_amount_out,
     roomiest_route,
     route_legs,
@@ -145,8 +144,7 @@ def test_a_pool_that_would_overflow_does_not_fit():
     full = replace(WBTC_USDC, reserve0=UINT112_MAX - 5, reserve1=UINT112_MAX)
     market = replace(market_of(WBTC_USDC), now={full.address: full}, start={full.address: full})
     (route,) = routes(market, WBTC, USDC)
-    assert market.fits(route, 5, 10_000)
-    assert not market.fits(route, 6, 10_000)
+    assert market.capacity(route, 10_000) == 5
 
 
 def test_impact_counts_what_earlier_legs_moved():
@@ -223,8 +221,3 @@ def test_route_legs_are_chained_and_carry_exact_and_least_outputs():
 )
 def test_least_output_is_rounded_up(amount_out, slippage, least):
     assert min_amount_out(amount_out, slippage) == least
-
-
-@pytest.mark.parametrize("edge", [0, 1, 2, 50, 99, 100])
-def test_largest_finds_the_last_that_holds(edge):
-    assert largest(0, 100, lambda x: x <= edge) == edge
