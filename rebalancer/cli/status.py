@@ -48,13 +48,14 @@ def status(
     from rebalancer.planner.bands import drifts
     from rebalancer.readers.discovery import discover as search
     from rebalancer.readers.history import LotReader
+    from rebalancer.readers.inspect import inspect
     from rebalancer.readers.snapshot import read_snapshot
     from rebalancer.report.discovery import discovery_document, discovery_view
     from rebalancer.report.status import Past, status_document, status_view
 
     session = Session.open(portfolio, networks, rpc_url, ledger)
     resolved = session.resolved
-    snapshot = read_snapshot(session.rpc, resolved, at)
+    snapshot = inspect(session.rpc, read_snapshot(session.rpc, resolved, at))
     lots = LotReader(session.rpc, resolved.network, resolved.portfolio.wallet)
     snapshot, notes = with_lots(session, snapshot, lots)
     targets = resolved.targets_at(snapshot)

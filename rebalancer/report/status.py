@@ -15,9 +15,8 @@ from rebalancer.model import Exposure, PositionValue, Snapshot, Valuation, diges
 from rebalancer.planner.bands import Drift
 from rebalancer.report.attribution import attribution_view
 from rebalancer.report.layout import new_table
-from rebalancer.report.lp import alarms, lp_view
+from rebalancer.report.lp import lp_view
 from rebalancer.report.numbers import (
-    age,
     amount,
     gwei,
     money,
@@ -27,6 +26,7 @@ from rebalancer.report.numbers import (
     short,
     unit_price,
 )
+from rebalancer.report.trust import alarms, prices_view
 
 _LEFT = frozenset({"position", "holds", "token", "source", ""})
 
@@ -35,12 +35,13 @@ _LEFT = frozenset({"position", "holds", "token", "source", ""})
 class Past:
     """What status tells of the time before: ``why`` it moved since what happened then.
 
-    ``notes`` say what could not be told, and why.
+    ``notes`` say what could not be told, and why; ``changed`` which tokens have other code now.
     """
 
     why: Attribution | None = None
     since: str = ""
     notes: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 def status_document(
@@ -61,7 +62,10 @@ def status_document(
         ],
         "drifts": [{**to_plain(d), "drift_ppm": d.drift_ppm, "outside": d.outside} for d in drifts],
         "holdings": to_plain(snapshot.holdings),
-        "alarms": list(alarms(snapshot, valuation)),
+        "unread": list(valuation.unread),
+        "held_out": to_plain(snapshot.held_out),
+        "proxies": to_plain(snapshot.proxies),
+        "alarms": list(alarms(snapshot, valuation, past.changed)),
         "attribution": past.why and {"since": past.since, **to_plain(past.why)},
         "notes": list(past.notes),
         "exposures": to_plain(valuation.exposures),
@@ -79,25 +83,29 @@ def status_view(
 ) -> RenderableType:
     """Everything: header, positions, LP detail, why it moved, exposure and prices."""
     past = past or Past()
-    parts = [positions_view(snapshot, valuation, drifts)]
+    parts = [positions_view(snapshot, valuation, drifts, past.changed)]
     if past.why is not None:
         parts.append(attribution_view(past.why, valuation.numeraire, past.since))
-    parts += [_exposures(snapshot, valuation), _prices(snapshot)]
+    parts += [_exposures(snapshot, valuation), prices_view(snapshot)]
     parts += [Text(f"note: {note}", style="dim") for note in past.notes]
     return Group(*parts)
 
 
 def positions_view(
-    snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]
+    snapshot: Snapshot,
+    valuation: Valuation,
+    drifts: Sequence[Drift],
+    changed: Sequence[str] = (),
 ) -> RenderableType:
-    """Header, positions and LP detail."""
+    """Header, positions, LP detail and alarms."""
     parts: list[RenderableType] = [
         _header(snapshot, valuation),
         _positions(snapshot, valuation, drifts),
     ]
     if any(position.lp for position in valuation.positions):
         parts.append(lp_view(snapshot, valuation))
-    parts += [Text(f"alarm: {alarm}", style="bold red") for alarm in alarms(snapshot, valuation)]
+    found = alarms(snapshot, valuation, changed)
+    parts += [Text(f"alarm: {alarm}", style="bold red") for alarm in found]
     return Group(*parts)
 
 
@@ -106,6 +114,7 @@ def _header(snapshot: Snapshot, valuation: Valuation) -> Text:
     return Text.assemble(
         ("NAV ", "dim"),
         (f"{money(valuation.nav_e8, valuation.numeraire)} {valuation.numeraire}", "bold"),
+        (f" without {', '.join(valuation.unread)}" if valuation.unread else "", "bold red"),
         ("   block ", "dim"),
         f"{block.number} {short(block.hash)}",
         ("   base fee ", "dim"),
@@ -124,6 +133,10 @@ def _positions(snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]
     table = new_table("Positions", *names, left=_LEFT)
     for position in valuation.positions:
         if position.bucket is not None:
+            continue
+        if position.name in valuation.unread:
+            unknown = Text("unreadable", style="bold red")
+            table.add_row(position.name, unknown, "", "", "", percent(position.target_ppm))
             continue
         cells = _amount_and_price(snapshot, valuation, position)
         worth = money(position.value_e8, valuation.numeraire)
@@ -155,7 +168,9 @@ def _amount_and_price(
 ) -> tuple[str, str]:
     if position.lp is not None:
         return "LP, see below", ""
-    token = next(a.token for a in snapshot.balances if a.token.symbol == position.name)
+    token = next((a.token for a in snapshot.balances if a.token.symbol == position.name), None)
+    if token is None:
+        return "unreadable" if position.name in valuation.unread else "none held", ""
     price = snapshot.price(token).value_down(10**token.decimals)
     return quantity(snapshot.balance(token), token), unit_price(price)
 
@@ -182,16 +197,3 @@ def _notional(exposure: Exposure, numeraire: str) -> str:
     """The exposure that the value gives, where it is another."""
     value_e8 = exposure.value_e8 if exposure.notional_e8 is None else exposure.notional_e8
     return money(value_e8, numeraire)
-
-
-def _prices(snapshot: Snapshot) -> Table:
-    names = ("token", f"price in {snapshot.numeraire}", "source", "age")
-    table = new_table("Prices", *names, left=_LEFT)
-    for price in snapshot.prices:
-        table.add_row(
-            price.token.symbol,
-            unit_price(price.value_down(10**price.token.decimals)),
-            price.source,
-            age(snapshot.block.timestamp - price.updated_at),
-        )
-    return table
