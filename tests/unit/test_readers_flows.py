@@ -1,0 +1,173 @@
+"""Flows: what a transaction did to a portfolio, told from its Transfer events alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from rebalancer.model import (
+    Amount,
+    BlockRef,
+    Flow,
+    LpHolding,
+    PairState,
+    Price,
+    Reward,
+    Snapshot,
+    Token,
+)
+from rebalancer.readers.flows import read_flows
+from rebalancer.readers.logs import TRANSFER, word
+
+WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+STRANGER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+FARM = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
+WETH = Token("0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2", "WETH", 18)
+USDC = Token("0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", "USDC", 6)
+DAI = Token("0x6B175474E89094C44Da98b954EedeAC495271d0F", "DAI", 18)
+LINK = Token("0x514910771AF9Ca656af840dff83E8264EcF986CA", "LINK", 18)
+PAIR = PairState(
+    "0xB4e16d0168e52d35CaCD2c6185b44281Ec28C9Dc", "v2", USDC, WETH, 3_000, 1, 1, 1, 0, False
+)
+POSITIONS = ("WETH", "USDC", PAIR.name)
+THEN = BlockRef(1, 100, "0x", 0, 0)
+
+
+def snapshot(farm: str | None = FARM) -> Snapshot:
+    reward = Reward(LINK.address, LINK, 0) if farm else None
+    return Snapshot(
+        block=BlockRef(1, 200, "0x", 0, 0),
+        wallet=WALLET,
+        numeraire="USD",
+        native=Price(WETH, 1, 1, "", 0),
+        native_wei=0,
+        balances=(Amount(WETH, 0), Amount(USDC, 0), Amount(DAI, 0)),
+        holdings=(LpHolding(PAIR.address, 1, None, farm=farm, reward=reward),),
+        pairs=(PAIR,),
+        prices=(),
+        priority_fee_wei=0,
+    )
+
+
+class Logs:
+    """A node with transfers ``(transaction, token, sender, receiver, raw)`` in block 150."""
+
+    def __init__(self, *transfers: tuple[int, str, str, str, int]) -> None:
+        self.raw = [
+            {
+                "address": token,
+                "topics": [TRANSFER, word(sender), word(receiver)],
+                "data": f"0x{raw:064x}",
+                "blockNumber": hex(150),
+                "blockHash": f"0x{150:064x}",
+                "transactionHash": f"0x{tx:064x}",
+                "logIndex": hex(index),
+            }
+            for index, (tx, token, sender, receiver, raw) in enumerate(transfers)
+        ]
+        self.asked: list[tuple[int, int]] = []
+
+    def call(self, method: str, *params: Any) -> Any:
+        raise AssertionError(method)
+
+    def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        answers = []
+        for method, (wanted,) in calls:
+            assert method == "eth_getLogs"
+            self.asked.append((int(wanted["fromBlock"], 16), int(wanted["toBlock"], 16)))
+            answers.append(
+                [
+                    log
+                    for log in self.raw
+                    if log["address"] in wanted["address"]
+                    and all(
+                        w is None or w == g
+                        for w, g in zip(wanted["topics"], log["topics"], strict=False)
+                    )
+                ]
+            )
+        return answers
+
+
+def flows(*transfers: tuple[int, str, str, str, int]) -> list[tuple[str, str, int]]:
+    found = read_flows(Logs(*transfers), snapshot(), POSITIONS, THEN)
+    return [(flow.kind, flow.asset, flow.raw) for flow in found]
+
+
+def test_deposit_and_withdrawal() -> None:
+    assert flows(
+        (1, USDC.address, STRANGER, WALLET, 7), (2, WETH.address, WALLET, STRANGER, 5)
+    ) == [
+        ("deposit", USDC.address, 7),
+        ("withdrawal", WETH.address, -5),
+    ]
+
+
+def test_swap_and_liquidity__both_ways_in_one_transaction__are_trades() -> None:
+    zero = "0x" + "00" * 20
+    assert flows(
+        (1, USDC.address, WALLET, PAIR.address, 7),
+        (1, WETH.address, PAIR.address, WALLET, 3),
+        (2, USDC.address, WALLET, PAIR.address, 10),
+        (2, WETH.address, WALLET, PAIR.address, 4),
+        (2, PAIR.address, zero, WALLET, 6),
+    ) == [
+        ("trade", USDC.address, -7),
+        ("trade", WETH.address, 3),
+        ("trade", USDC.address, -10),
+        ("trade", WETH.address, -4),
+        ("trade", PAIR.address, 6),
+    ]
+
+
+def test_several_transfers_of_a_transaction__count_net() -> None:
+    assert flows(
+        (1, USDC.address, WALLET, STRANGER, 10),
+        (1, USDC.address, STRANGER, WALLET, 10),
+        (1, WETH.address, STRANGER, WALLET, 2),
+        (1, WETH.address, STRANGER, WALLET, 1),
+        (1, WETH.address, WALLET, WALLET, 99),
+    ) == [("deposit", WETH.address, 3)]
+
+
+def test_bought_with_what_is_no_position__is_a_deposit() -> None:
+    assert flows(
+        (1, DAI.address, WALLET, STRANGER, 10),
+        (1, WETH.address, STRANGER, WALLET, 1),
+    ) == [("deposit", WETH.address, 1)]
+
+
+def test_farm__staking_is_none__its_reward_is_a_claim() -> None:
+    found = read_flows(
+        Logs(
+            (1, PAIR.address, WALLET, FARM, 100),
+            (2, PAIR.address, FARM, WALLET, 100),
+            (2, LINK.address, FARM, WALLET, 8),
+            (3, LINK.address, STRANGER, WALLET, 9),
+        ),
+        snapshot(),
+        POSITIONS,
+        THEN,
+    )
+    assert found == (Flow(150, f"0x{2:064x}", "claim", LINK.address, 8, farm=FARM),)
+    # The same shares sent to somebody else's contract have left.
+    other = read_flows(
+        Logs((1, PAIR.address, WALLET, FARM, 100)), snapshot(farm=None), POSITIONS, THEN
+    )
+    assert [(flow.kind, flow.raw) for flow in other] == [("withdrawal", -100)]
+
+
+def test_range__is_after_the_one_block_up_to_the_other() -> None:
+    node = Logs()
+    assert read_flows(node, snapshot(), POSITIONS, THEN) == ()
+    assert set(node.asked) == {(101, 200)}
+    assert read_flows(Logs(), snapshot(), POSITIONS, snapshot().block) == ()
+
+
+@pytest.mark.parametrize("positions", [(), ("WBTC",)])
+def test_nothing_to_look_for__asks_nothing(positions: tuple[str, ...]) -> None:
+    node = Logs()
+    assert read_flows(node, snapshot(), positions, THEN) == ()
+    assert node.asked == []
