@@ -358,6 +358,14 @@ def test_view_of_the_head__never_goes_back(behind: int) -> None:
     assert world.rpc.call(*LATEST) == hex(100 + behind)
 
 
+def test_nothing_there__and_the_others_are_behind__is_said_without_waiting() -> None:
+    """A pending transaction is looked up again and again: each look is one round."""
+    world = World(2)
+    world.chains[0].head = 101
+    assert world.rpc.call("eth_getTransactionByHash", block_hash(7)) is None
+    assert world.clock.slept == []
+
+
 def test_head_that_nobody_shows_any_more__is_forgotten_in_the_end() -> None:
     world = World(2)
     world.chains[0].head = 10**9

@@ -23,6 +23,7 @@ class Server:
     def __init__(self) -> None:
         self.answer: Answer = lambda _: (200, b"")
         self.requests = 0
+        self.location = ""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,6 +33,8 @@ class Server:
                 status, text = outer.answer(body)
                 self.send_response(status)
                 self.send_header("content-length", str(len(text)))
+                if outer.location:
+                    self.send_header("location", outer.location)
                 self.end_headers()
                 self.wfile.write(text)
 
@@ -181,6 +184,7 @@ def test_request_too_large__has_a_class_of_its_own(server: Server) -> None:
 def test_redirect__is_not_followed(server: Server) -> None:
     """A transaction must not be posted on to wherever the answer points."""
     server.answer = lambda _: (307, b"")
+    server.location = server.url
     with pytest.raises(Unanswered, match="answered HTTP 307"):
         HttpRpc(server.url).call("eth_sendRawTransaction", "0x")
     assert server.requests == 1
