@@ -32,6 +32,7 @@ from rebalancer.bundler.signer import LocalSigner
 from rebalancer.bundler.submit import submit
 from rebalancer.config.load import load_portfolio
 from rebalancer.devchain.accounts import TREASURY, dev_key
+from rebalancer.devchain.fork import DevChain, open_fork
 from rebalancer.devchain.market import move
 from rebalancer.errors import ExecutionError
 from rebalancer.evm.abi import from_hex, to_hex
@@ -44,7 +45,6 @@ from rebalancer.model import Bundle, Plan, Rebalance
 
 if TYPE_CHECKING:
     from rebalancer.config.networks import Network
-    from rebalancer.devchain.fork import DevChain
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIRMATIONS = 2
@@ -250,11 +250,18 @@ class Stage:
 
 
 @pytest.fixture
-def stage(devchain: DevChain, mainnet: Network, tmp_path: Path) -> Stage:
+def chain(tmp_path: Path) -> Iterator[DevChain]:
+    """A chain of one's own: going back within a snapshot costs Anvil the code of old states."""
+    with open_fork(log_dir=tmp_path / "anvil") as fork:
+        yield fork
+
+
+@pytest.fixture
+def stage(chain: DevChain, mainnet: Network, tmp_path: Path) -> Stage:
     key = dev_key(TREASURY)
     assert key is not None
     signer = LocalSigner.from_key(key)
-    rpc = Direct(devchain.url)
+    rpc = Direct(chain.url)
     pace = Pace(clock=lambda: 0.0, sleep=lambda _: None, poll_s=0.0)
     deploy(rpc, signer, 1, 300 * 10**9, pace)
     move(rpc, mainnet, {"WETH": 250_000})
