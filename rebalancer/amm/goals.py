@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
-from rebalancer.amm.valuation import value
+from rebalancer.amm.valuation import shares_ppm, value
 from rebalancer.errors import PlanError
-from rebalancer.model import PPM, Goal, PositionValue, Scheme, Snapshot, Target
+from rebalancer.model import PPM, Goal, PositionValue, Scheme, Snapshot, Target, Valuation
 
 _Shares = dict[str, Fraction]
 
@@ -44,6 +44,33 @@ def position_targets(snapshot: Snapshot, scheme: Scheme) -> tuple[Target, ...]:
     return tuple(
         _target(name, weight, goals.get(name), scheme)
         for name, weight in zip(scheme.positions, weights, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """A goal on exposures beside what there is: ``weight_ppm`` of the notional exposure."""
+
+    name: str
+    notional_e8: int
+    weight_ppm: int
+    target_ppm: int
+
+    @property
+    def drift_ppm(self) -> int:
+        return self.weight_ppm - self.target_ppm
+
+
+def exposed(valuation: Valuation, scheme: Scheme) -> tuple[Exposed, ...]:
+    """Every goal of a scheme on exposures, in its order; the weights add up to 1_000_000 ppm."""
+    notional = {
+        exposure.symbol: exposure.value_e8 if exposure.notional_e8 is None else exposure.notional_e8
+        for exposure in valuation.exposures
+    }
+    sums = [sum(notional.get(name, 0) for name in goal.members) for goal in scheme.goals]
+    return tuple(
+        Exposed(goal.name, total, weight, goal.weight_ppm)
+        for goal, total, weight in zip(scheme.goals, sums, shares_ppm(sums), strict=True)
     )
 
 

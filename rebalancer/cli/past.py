@@ -45,6 +45,7 @@ def attribution(
     ReadError where the named block cannot be read; the ledger's own only costs a note.
     """
     from rebalancer.amm.attribution import attribute
+    from rebalancer.model import UNREADABLE
     from rebalancer.readers.flows import read_flows
     from rebalancer.readers.snapshot import read_snapshot
 
@@ -60,6 +61,11 @@ def attribution(
     positions = session.resolved.scheme.positions
     try:
         before = read_snapshot(session.rpc, session.resolved, number)
+        # What one of the two snapshots could not read did not come and did not leave.
+        lost = {
+            item.name for s in (before, snapshot) for item in s.held_out if item.code == UNREADABLE
+        }
+        positions = tuple(name for name in positions if name not in lost)
         flows = read_flows(session.rpc, snapshot, positions, before.block)
         found = attribute(before, snapshot, positions, flows)
     except ReadError as error:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rebalancer.amm.attribution import Attribution
+from rebalancer.amm.goals import Exposed
 from rebalancer.model import Exposure, PositionValue, Snapshot, Valuation, digest, to_plain
 from rebalancer.planner.bands import Drift
 from rebalancer.report.attribution import attribution_view
@@ -45,9 +46,13 @@ class Past:
 
 
 def status_document(
-    snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift], past: Past | None = None
+    snapshot: Snapshot,
+    valuation: Valuation,
+    drifts: Sequence[Drift],
+    past: Past | None = None,
+    on_exposures: Sequence[Exposed] = (),
 ) -> Any:
-    """Everything of the view as plain data."""
+    """Everything of the view as plain data; ``on_exposures`` are the goals that are on them."""
     past = past or Past()
     bands = {drift.position: drift.band_ppm for drift in drifts}
     return {
@@ -69,6 +74,7 @@ def status_document(
         "attribution": past.why and {"since": past.since, **to_plain(past.why)},
         "notes": list(past.notes),
         "exposures": to_plain(valuation.exposures),
+        "exposure_goals": [{**to_plain(e), "drift_ppm": e.drift_ppm} for e in on_exposures],
         "balances": to_plain(snapshot.balances),
         "prices": [
             {**to_plain(p), "age_s": snapshot.block.timestamp - p.updated_at}
@@ -79,14 +85,21 @@ def status_document(
 
 
 def status_view(
-    snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift], past: Past | None = None
+    snapshot: Snapshot,
+    valuation: Valuation,
+    drifts: Sequence[Drift],
+    past: Past | None = None,
+    on_exposures: Sequence[Exposed] = (),
 ) -> RenderableType:
     """Everything: header, positions, LP detail, why it moved, exposure and prices."""
     past = past or Past()
     parts = [positions_view(snapshot, valuation, drifts, past.changed)]
     if past.why is not None:
         parts.append(attribution_view(past.why, valuation.numeraire, past.since))
-    parts += [_exposures(snapshot, valuation), prices_view(snapshot)]
+    parts.append(_exposures(snapshot, valuation))
+    if on_exposures:
+        parts.append(_exposure_goals(on_exposures, valuation.numeraire))
+    parts.append(prices_view(snapshot))
     parts += [Text(f"note: {note}", style="dim") for note in past.notes]
     return Group(*parts)
 
@@ -190,6 +203,15 @@ def _exposures(snapshot: Snapshot, valuation: Valuation) -> Table:
             percent(exposure.weight_ppm),
             *((_notional(exposure, valuation.numeraire),) if leveraged else ()),
         )
+    return table
+
+
+def _exposure_goals(found: Sequence[Exposed], numeraire: str) -> Table:
+    names = ("position", "exposure", "weight", "target", "drift")
+    table = new_table("Targets on exposure", *names, left=_LEFT)
+    for goal in found:
+        weights = percent(goal.weight_ppm), percent(goal.target_ppm), points(goal.drift_ppm)
+        table.add_row(goal.name, money(goal.notional_e8, numeraire), *weights)
     return table
 
 
