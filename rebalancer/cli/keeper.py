@@ -87,7 +87,9 @@ class Watch:
             return
         from rebalancer.cli.rebalance import cycle_document
 
-        self._say({**cycle_document(result), "portfolio": self._name}, _summary(result))
+        changed = self.session.exchanged(result.evaluation.snapshot)
+        document = {**cycle_document(result), "portfolio": self._name, "exchanged": list(changed)}
+        self._say(document, "; ".join([_summary(result), *changed]))
 
     @property
     def _name(self) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rebalancer.evm.endpoints import Endpoints
     from rebalancer.keeper.cycle import CycleResult
     from rebalancer.ledger.store import Ledger
+    from rebalancer.model import Snapshot
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,16 @@ class Session:
                 if record.state == "executed" and transaction.outcome is not None
             ]
         return max((number for number in executed if number <= up_to), default=None)
+
+    def exchanged(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """Tokens whose code is another than at the last decision; asks no ledger into being."""
+        from rebalancer.ledger.proxies import exchanged
+
+        place = self.ledger_place()
+        if "://" not in place and not Path(place).exists():
+            return ()
+        with self.ledger(create=False) as ledger:
+            return exchanged(ledger, self.resolved.portfolio.name, snapshot)
 
     def cycle(self, execute: bool) -> CycleResult:
         """One keeper cycle, holding the wallet's lease while it may send."""

@@ -41,6 +41,7 @@ def status(
     json: JsonOption = False,
 ) -> None:
     """Read and value the portfolio at one block; changes nothing."""
+    from rebalancer.amm.goals import exposed
     from rebalancer.amm.valuation import value
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.past import attribution, with_lots
@@ -62,18 +63,19 @@ def status(
     valuation = value(snapshot, targets)
     found = drifts(valuation, targets, resolved.policy)
     why, happened, more = attribution(session, snapshot, since)
-    past = Past(why, happened, (*notes, *more))
+    past = Past(why, happened, (*notes, *more), session.exchanged(snapshot))
+    goals = exposed(valuation, resolved.scheme) if resolved.scheme.on == "exposures" else ()
     unlisted = (
         search(session.rpc, resolved, snapshot.block, discover_since)
         if discover or discover_since is not None
         else None
     )
     if json:
-        document = status_document(snapshot, valuation, found, past)
+        document = status_document(snapshot, valuation, found, past, goals)
         if unlisted is not None:
             document["unlisted"] = discovery_document(unlisted)
         show_json(document)
     else:
-        show(status_view(snapshot, valuation, found, past))
+        show(status_view(snapshot, valuation, found, past, goals))
         if unlisted is not None:
             show(discovery_view(unlisted))

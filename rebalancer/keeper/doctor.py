@@ -12,7 +12,9 @@ from rebalancer.errors import ConfigError, InsufficientGas, ReadError, Rebalance
 from rebalancer.evm.endpoints import Endpoints
 from rebalancer.evm.roster import EndpointStatus
 from rebalancer.evm.rpc import RpcError
-from rebalancer.model import format_units
+from rebalancer.model import UNREADABLE, format_units
+from rebalancer.readers.inspect import inspect
+from rebalancer.readers.metadata import read_metadata
 from rebalancer.readers.snapshot import read_snapshot
 
 #: Gas of a typical batch of three swaps with its approvals, and the margin of a gas limit.
@@ -52,7 +54,8 @@ def examine(patient: Patient) -> Iterator[Check]:
     yield from map(_endpoint, patient.rpc.statuses())
     for name, check in _CHECKS:
         try:
-            yield Check(name, check(patient), "", 0)
+            found = check(patient)
+            yield found if isinstance(found, Check) else Check(name, found, "", 0)
         except RebalancerError as error:
             yield Check(name, str(error), error.hint, error.exit_code)
 
@@ -82,6 +85,37 @@ def _portfolio(patient: Patient) -> str:
         f"read at one block hash: {tokens}; {len(snapshot.prices)} fresh prices, "
         f"{len(snapshot.pairs)} pools"
     )
+
+
+def _tokens(patient: Patient) -> Check:
+    """What the tokens call themselves, whose code can be exchanged, and which are not traded."""
+    snapshot = inspect(patient.rpc, read_snapshot(patient.rpc, patient.resolved))
+    positions = {target.position for target in patient.resolved.targets}
+    for item in snapshot.held_out:
+        if item.code == UNREADABLE and item.name in positions:
+            raise ReadError(
+                item.text,
+                hint=f"nothing is traded while {item.name} cannot be valued: check its address and "
+                "decimals in networks.yaml, or take it out of the portfolio",
+            )
+    tokens = [amount.token for amount in snapshot.balances]
+    multicall3 = patient.resolved.network.multicall3
+    addresses = [token.address for token in tokens]
+    told = read_metadata(patient.rpc, multicall3, addresses, snapshot.block.hash)
+    code = {proxy.token: proxy.implementation for proxy in snapshot.proxies}
+    names = [
+        f"{token.symbol} (code at {code[token]}, exchangeable)" if token in code else token.symbol
+        for token in tokens
+    ]
+    odd = [item.text for item in snapshot.held_out]
+    odd += [
+        f"the contract of {token.symbol} calls itself {metadata.symbol}"
+        for token, metadata in zip(tokens, told, strict=True)
+        if metadata.symbol not in (None, token.symbol)
+    ]
+    hint = "what is named here is valued and not traded, or has another name on the chain"
+    detail = "; ".join([", ".join(names), *odd])
+    return Check("tokens", detail, hint if odd else "", 0, warning=bool(odd))
 
 
 def _simulation(patient: Patient) -> str:
@@ -130,9 +164,10 @@ def _ledger(patient: Patient) -> str:
     return patient.ledger()
 
 
-_CHECKS: tuple[tuple[str, Callable[[Patient], str]], ...] = (
+_CHECKS: tuple[tuple[str, Callable[[Patient], str | Check]], ...] = (
     ("node", _node),
     ("portfolio", _portfolio),
+    ("tokens", _tokens),
     ("simulation", _simulation),
     ("executor", _executor),
     ("key", _key),

@@ -9,9 +9,10 @@ import pytest
 
 from rebalancer.amm.swap import get_amount_out
 from rebalancer.devchain.accounts import ARBITRAGEUR, MARKET_MAKER, TREASURY
-from rebalancer.devchain.cheats import call_of, mine_block, view
+from rebalancer.devchain.cheats import call_of, mine_block, view, word
 from rebalancer.evm.abi import checksum
 from rebalancer.model import E8, PPM
+from rebalancer.readers.proxies import EIP1967_SLOT, ZEPPELINOS_SLOT
 from scripts.compile_contracts import CONTRACTS, compile_contract
 
 if TYPE_CHECKING:
@@ -312,3 +313,55 @@ def traded(plan: Any) -> set[str]:
     assert plan["decision"] == "rebalance", plan
     legs = plan["plan"]["legs"]
     return {leg[side]["symbol"] for leg in legs for side in ("token_in", "token_out")}
+
+
+def test_a_proxy_with_other_code_than_at_the_last_decision__is_told(
+    workspace: Workspace, devchain: DevChain, mainnet: Network
+) -> None:
+    usdc = mainnet.tokens["USDC"].address
+    old, new = (checksum("0x" + digits * 20) for digits in ("0a", "0b"))
+    devchain.rpc.call("anvil_setStorageAt", usdc, ZEPPELINOS_SLOT, word(old))
+    devchain.rpc.call("evm_mine")
+    first = workspace.run("status", "--json").json
+    assert [proxy["implementation"] for proxy in first["proxies"]] == [old]
+    assert first["alarms"] == []  # nothing is remembered yet
+    assert workspace.run("rebalance").code == 0
+    devchain.rpc.call("evm_mine")
+    assert workspace.run("status", "--json").json["alarms"] == []
+
+    block = first["block"]["number"]
+    devchain.rpc.call("anvil_setStorageAt", usdc, ZEPPELINOS_SLOT, word(new))
+    devchain.rpc.call("evm_mine")
+    told = f"the code of USDC was exchanged since block {block}: it was {old}, it is {new}"
+    assert workspace.run("status", "--json").json["alarms"] == [told]
+    keeper = workspace.run("keeper", "--once", "--json")
+    assert keeper.json["exchanged"] == [told]
+    # It has been told, and the decision that was made on it is remembered.
+    devchain.rpc.call("evm_mine")
+    assert workspace.run("status", "--json").json["alarms"] == []
+
+
+def test_doctor__tells_what_the_tokens_are(
+    workspace: Workspace, devchain: DevChain, mainnet: Network
+) -> None:
+    def tokens() -> Any:
+        checks = workspace.run("doctor", "--json").json["checks"]
+        return next(check for check in checks if check["name"] == "tokens")
+
+    well = tokens()
+    assert (well["exit_code"], well["warning"]) == (0, False)
+    assert well["detail"] == "WBTC, USDC, WETH"
+    code = checksum("0x" + "0c" * 20)
+    devchain.rpc.call(
+        "anvil_setStorageAt", mainnet.tokens["USDC"].address, EIP1967_SLOT, word(code)
+    )
+    devchain.rpc.call("evm_mine")
+    assert f"USDC (code at {code}, exchangeable)" in tokens()["detail"]
+
+    wbtc = mainnet.tokens["WBTC"].address
+    devchain.rpc.call("anvil_setCode", wbtc, "0xfe")
+    devchain.rpc.call("evm_mine")
+    ill = tokens()
+    assert ill["exit_code"] == 3
+    assert ill["detail"] == f"token WBTC at {wbtc} cannot be read: balanceOf() reverts"
+    assert "nothing is traded while WBTC cannot be valued" in ill["hint"]

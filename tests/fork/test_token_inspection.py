@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from rebalancer.evm.abi import checksum
 from rebalancer.model import HeldOut, Proxy, Token
 from rebalancer.readers.chain import read_block
 from rebalancer.readers.inspect import inspect
+from rebalancer.readers.metadata import Metadata, read_metadata
 from rebalancer.readers.proxies import EIP1967_SLOT, ZEPPELINOS_SLOT, read_proxies
 from rebalancer.readers.snapshot import read_snapshot
 from rebalancer.readers.transfers import Trial, try_transfers
@@ -249,3 +251,23 @@ def test_real_usdc_and_weth__are_plain__and_usdc_is_a_proxy(
         assert try_transfers(chain.rpc, wanted, block) == ()
         proxies = read_proxies(chain.rpc, [USDC, weth], block)
     assert proxies == (Proxy(USDC, implementations[number]),)
+
+
+def test_real_mkr__tells_its_symbol_as_bytes32(devchain: DevChain, real_data: Path) -> None:
+    """Maker's token as deployed; symbol and decimals are its slots 5 and 6 (DSToken)."""
+    path = real_data / "mainnet" / "runtime_by_name.json"
+    if not path.is_file():
+        pytest.skip(f"no real data: {path} is not there")
+    mkr = json.loads(path.read_text())["MKR"]
+    address, rpc = mkr["address"], devchain.rpc
+    rpc.call("anvil_setCode", address, mkr["runtime"])
+    symbol = int.from_bytes(b"MKR".ljust(32, b"\0"), "big")
+    for slot, value in ((5, symbol), (6, 18)):
+        rpc.call("anvil_setStorageAt", address, word(slot), word(value))
+    rpc.call("evm_mine")
+    block = read_block(rpc)
+    multicall3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
+    assert read_metadata(rpc, multicall3, [address, USDC.address], block.hash) == (
+        Metadata(address, "MKR", 18),
+        Metadata(USDC.address, "USDC", 6),
+    )
