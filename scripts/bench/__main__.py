@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from scripts.bench import gas, snapshot, startup
+from scripts.bench import gas, hostile, snapshot, startup
 
-GROUPS = (startup, snapshot, gas)
+GROUPS = (startup, snapshot, hostile, gas)
 
 
 def main() -> int:
