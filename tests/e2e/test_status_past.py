@@ -1,0 +1,189 @@
+"""``status`` about the time before and about what the file does not say, as a user has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from rebalancer.devchain import mainnet as m
+from rebalancer.devchain.accounts import ARBITRAGEUR, TREASURY
+from rebalancer.devchain.cheats import call_of, mine_block
+from rebalancer.devchain.market import move
+
+if TYPE_CHECKING:
+    from conftest import Workspace
+
+    from rebalancer.config.networks import Network
+    from rebalancer.devchain.fork import DevChain
+
+LP = "uniswap_v2:USDC/WETH"
+PARTS = ("price", "composition", "fees", "deposits", "trades", "other")
+
+
+def gift(chain: DevChain, usdc: int) -> None:
+    raw = usdc * 10**6
+    mine_block(
+        chain.rpc,
+        ARBITRAGEUR,
+        [call_of(m.USDC.address, "transfer(address,uint256)", TREASURY, raw)],
+    )
+
+
+def adds_up(attribution: dict[str, Any]) -> None:
+    """Every position's parts, in value and in weight, and the portfolio's."""
+    for change in attribution["positions"]:
+        value = sum(change["value"][part] for part in PARTS)
+        weight = sum(change["weight"][part] for part in PARTS)
+        assert change["after_e8"] - change["before_e8"] == value
+        assert change["after_ppm"] - change["before_ppm"] == weight
+    for part in PARTS:
+        in_positions = sum(change["value"][part] for change in attribution["positions"])
+        assert in_positions == attribution["nav"][part]
+    total = sum(attribution["nav"][part] for part in PARTS)
+    assert attribution["nav_after_e8"] - attribution["nav_before_e8"] == total
+
+
+def test_since_a_block__price_composition_fees_and_flows(
+    workspace: Workspace, devchain: DevChain, mainnet: Network
+) -> None:
+    start = devchain.block_number
+    move(devchain.rpc, mainnet, {"WETH": 250_000})
+    gift(devchain, 5_000)
+    document = workspace.run("status", "--since", str(start), "--json").json
+    why = document["attribution"]
+    assert (why["since"], why["from_block"]) == (f"block {start}", start)
+    adds_up(why)
+    assert why["nav_after_e8"] == document["nav_e8"]
+    assert why["nav"]["price"] == 125_000 * 10**8
+    assert why["nav"]["composition"] < 0 < why["nav"]["fees"]
+    assert why["nav"]["deposits"] == 5_000 * 10**8
+    assert (why["nav"]["trades"], why["nav"]["other"]) == (0, 0)
+    table = workspace.run("status", "--since", str(start)).out
+    assert f"Why it moved since block {start}" in table
+    assert "+125,000.00" in table
+    assert "…" not in table.replace(document["block"]["hash"][:10] + "…", "")
+
+
+def test_since_the_last_rebalance__is_told_unasked(
+    drifted: Workspace, devchain: DevChain, mainnet: Network
+) -> None:
+    assert drifted.run("status", "--json").json["attribution"] is None  # nothing happened yet
+    before = drifted.run("status", "--json").json["block"]["number"]
+    done = drifted.run("rebalance", "--execute", "--json").json
+    move(devchain.rpc, mainnet, {"WETH": -50_000})
+    document = drifted.run("status", "--json").json
+    why = document["attribution"]
+    assert why["since"] == "the last rebalance"
+    assert why["from_block"] == max(t["block_number"] for t in done["transactions"])
+    assert why["nav_before_e8"] == done["nav"]["after_e8"]
+    adds_up(why)
+    assert why["nav"]["price"] < 0
+    assert sum(why["nav"][part] for part in ("deposits", "trades", "other")) == 0
+    # Across the rebalance: what it traded, and what that cost, is all in the trades.
+    at = ("--at", str(why["from_block"]))
+    across = drifted.run("status", "--since", str(before), *at, "--json").json["attribution"]
+    adds_up(across)
+    assert across["nav"]["trades"] < 0
+    assert across["nav"]["deposits"] == across["nav"]["other"] == 0
+    assert {c["name"] for c in across["positions"] if c["value"]["trades"]} >= {"WETH"}
+
+
+def test_since__block_that_cannot_be__is_refused_in_one_line(
+    workspace: Workspace, devchain: DevChain
+) -> None:
+    later = workspace.run("status", "--since", str(devchain.block_number + 5))
+    assert later.code == 2
+    assert "is after block" in later.err
+    early = workspace.run("status", "--since", "1")
+    assert early.code == 3
+    assert early.err.count("\n") == 2
+
+
+def test_since_block__lots_from_the_logs(
+    workspace: Workspace, devchain: DevChain, mainnet: Network
+) -> None:
+    position = '{lp: "uniswap_v2:WETH/USDC", target: 20%}'
+    workspace.edit(workspace.portfolio, position, position[:-1] + ", since_block: 1}")
+    move(devchain.rpc, mainnet, {"WETH": 250_000})
+    document = workspace.run("status", "--json").json
+    (holding,) = document["holdings"]
+    (lot,) = holding["lots"]
+    assert (lot["how"], lot["amount0"]) == ("added", 100_000 * 10**6)
+    lp = next(p["lp"] for p in document["positions"] if p["lp"])
+    value = next(p["value_e8"] for p in document["positions"] if p["lp"])
+    assert value == lp["held_value_e8"] + lp["il_e8"] + lp["fees_e8"]
+    assert lp["il_e8"] < 0 < lp["fees_e8"]
+    assert document["notes"] == []
+    # A rebalance does not need the logs: the plan is the same with and without.
+    with_logs = workspace.run("plan", "--json").json
+    workspace.edit(workspace.portfolio, ", since_block: 1", "")
+    assert workspace.run("plan", "--json").json == with_logs
+
+
+def test_since_block__after_the_block_that_is_read__costs_the_loss_alone(
+    workspace: Workspace, devchain: DevChain
+) -> None:
+    position = '{lp: "uniswap_v2:WETH/USDC", target: 20%}'
+    workspace.edit(workspace.portfolio, position, position[:-1] + ", since_block: 99999}")
+    result = workspace.run("status")
+    assert result.code == 0
+    assert "the impermanent loss of uniswap_v2:USDC/WETH is not known" in result.out
+    assert "entry unknown" in result.out
+
+
+def test_discover__prints_a_line_that_the_file_takes(
+    workspace: Workspace, devchain: DevChain
+) -> None:
+    table = workspace.run("status", "--discover").out
+    line = '- {lp: "uniswap_v2:DAI/WETH", target: 0%}'
+    assert line in table
+    from_logs = workspace.run("status", "--discover-since", "1", "--json").json["unlisted"]
+    (found,) = from_logs
+    assert found["line"] == line.replace("}", f", since_block: {devchain.lp_block}}}")
+    workspace.edit(workspace.portfolio, "positions:\n", f"positions:\n  {found['line']}\n")
+    assert yaml.safe_load(workspace.portfolio.read_text())["positions"][0]["target"] == "0%"
+    again = workspace.run("status", "--discover", "--json").json
+    assert again["unlisted"] == []
+    assert {p["name"] for p in again["positions"]} > {LP, "uniswap_v2:DAI/WETH"}
+    assert "No LP position is held" in workspace.run("status", "--discover").out
+
+
+def test_buckets_and_exposures__from_file_to_plan(drifted: Workspace) -> None:
+    text = drifted.portfolio.read_text()
+    start, end = text.index("positions:"), text.index("policy:")
+    bucketed = """buckets: {eth: [WETH, "uniswap_v2:WETH/USDC"]}
+positions:
+  - {bucket: eth, target: 60%}
+  - {token: WBTC, target: 20%}
+  - {token: USDC, target: 20%}
+
+"""
+    drifted.portfolio.write_text(text[:start] + bucketed + text[end:])
+    document = drifted.run("status", "--json").json
+    assert [d["position"] for d in document["drifts"] if d["outside"]] == ["eth"]
+    eth = {p["name"]: p["bucket"] for p in document["positions"] if "bucket" in p}
+    assert eth == {"WETH": "eth", LP: "eth"}
+    table = drifted.run("status").out
+    assert "bucket" in table
+    assert f"  {LP}" in table
+    plan = drifted.run("plan", "--json").json
+    assert plan["decision"] == "rebalance"
+    assert any("eth drifted" in reason["text"] for reason in plan["reasons"])
+
+    exposed = """targets_on: exposures
+positions:
+  - {token: WETH, target: 50%}
+  - {token: WBTC, target: 20%}
+  - {token: USDC, target: 30%}
+  - {lp: "uniswap_v2:WETH/USDC"}
+
+"""
+    drifted.portfolio.write_text(text[:start] + exposed + text[end:])
+    before = drifted.run("status", "--json").json["exposure_goals"]
+    assert sum(goal["weight_ppm"] for goal in before) == 1_000_000
+    assert max(abs(goal["drift_ppm"]) for goal in before) > 30_000
+    assert "Targets on exposure" in drifted.run("status").out
+    assert drifted.run("rebalance", "--execute", "--json").json["executed"] is True
+    after = drifted.run("status", "--json").json["exposure_goals"]
+    assert max(abs(goal["drift_ppm"]) for goal in after) < 1_000
