@@ -155,9 +155,9 @@ class Spot(Present):
         yield get_reserves(self.pair)
 
     def read(self, state: State) -> Reading:
-        of_base, of_quote, _ = _reserves(state.answers, self, state.block.number)
+        of_base, of_quote, last_ts = _reserves(state.answers, self, state.block.number)
         ratio = Fraction(of_quote * 10**self.base.decimals, of_base * 10**self.quote.decimals)
-        return Reading(ratio, state.block.timestamp, state.block.number)
+        return Reading(ratio, _last_trade(last_ts, state.block), state.block.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +190,13 @@ class Twap:
         if past.block is None:
             raise ReadError(f"{self.name}: {past.fault}", block=state.block.number)
         old = self._accumulator(past.answers, past.block)
-        numerator, denominator = average(old, self._accumulator(state.answers, state.block))
+        new = self._accumulator(state.answers, state.block)
+        numerator, denominator = average(old, new)
         if numerator == 0:
             raise ReadError(f"{self.name}: the accumulator stands still", block=state.block.number)
         scaled = numerator * 10**self.base.decimals, denominator * 10**self.quote.decimals
-        return Reading(Fraction(*scaled), state.block.timestamp, past.block.number)
+        updated_at = _last_trade(new.last_ts, state.block)
+        return Reading(Fraction(*scaled), updated_at, past.block.number)
 
     def _accumulator(self, answers: Answers, block: BlockRef) -> Accumulator:
         of_base, of_quote, last_ts = _reserves(answers, self, block.number)
@@ -263,6 +265,11 @@ def _require_sequencer(sequencer: Sequencer, state: State) -> None:
     if answer != 0 or not started_at:
         fault = "is down, so no feed is believed"
     raise StalePrice(f"the sequencer {fault}", hint="try again later", block=state.block.number)
+
+
+def _last_trade(last_ts: int, block: BlockRef) -> int:
+    """When the pool's reserves last changed: its own clock runs modulo 2**32."""
+    return block.timestamp - (block.timestamp - last_ts) % 2**32
 
 
 def _reserves(answers: Answers, part: Spot | Twap, block: int) -> tuple[int, int, int]:

@@ -112,6 +112,19 @@ def test_three_sources_that_agree__the_median_is_taken_with_all_they_said() -> N
     assert (price.updated_at, twap.updated_at) == (NOW - 60, NOW - 60)
 
 
+def test_a_pool_that_nobody_trades__is_as_old_as_its_last_trade() -> None:
+    node = market()
+    put_pool(node, "sushiswap", usd=3_000, last=NOW - 7_200, cumulative=0)
+    price = price_of(read(node, priced_by({"sources": [[SPOT, USDC_USD]]})))
+    assert price.updated_at == NOW - 7_200
+    spec = {"sources": [[TWAP, USDC_USD]]}
+    put_pool(node, "uniswap_v2", usd=3_000, last=NOW - 9_000, cumulative=2**256 - 7)
+    node.past[0] = node.state
+    price = price_of(read(node, priced_by(spec)))
+    assert whole(price) == Fraction(rate(3_000) * 10**12, 2**112)
+    assert price.updated_at == NOW - 9_000
+
+
 def test_the_requests__are_two_more_for_a_window() -> None:
     node = market()
     read(node, priced_by(THREE))
