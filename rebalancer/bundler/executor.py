@@ -80,7 +80,7 @@ def check_deployed(rpc: Rpc, block: str | dict[str, str] = "latest") -> None:
     if not code:
         raise ExecutorMissing(
             f"there is no executor contract at {EXECUTOR_ADDRESS}",
-            hint="run `rebalancer deploy`",
+            hint="run `rebalancer deploy --execute`",
         )
     if code != runtime_code():
         raise ExecutorMissing(

@@ -106,7 +106,8 @@ def _tell(chain: DevChain, path: Path, as_json: bool) -> bool:
 
 def _chapter(title: str, *parts: Any) -> None:
     from rich.rule import Rule
+    from rich.text import Text
 
     from rebalancer.cli.output import show
 
-    show("", Rule(f"[bold]{title}[/bold]", align="left"), *parts)
+    show("", Rule(Text(title, style="bold"), align="left"), *parts)

@@ -53,8 +53,8 @@ def deploy(
             }
         )
     elif tx_hash is not None:
-        show(f"deployed at [bold]{EXECUTOR_ADDRESS}[/bold] in {tx_hash}, {gas_used:,} gas")
+        show(f"deployed at {EXECUTOR_ADDRESS} in {tx_hash}, {gas_used:,} gas")
     elif deployed:
-        show(f"the executor is at [bold]{EXECUTOR_ADDRESS}[/bold] already")
+        show(f"the executor is at {EXECUTOR_ADDRESS} already")
     else:
-        show(f"would deploy to [bold]{EXECUTOR_ADDRESS}[/bold]; add --execute to do it")
+        show(f"would deploy to {EXECUTOR_ADDRESS}; add --execute to do it")

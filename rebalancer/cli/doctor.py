@@ -30,6 +30,8 @@ def doctor(
 
     Exits with the code of the first check that fails.
     """
+    from rich.text import Text
+
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session
     from rebalancer.keeper.doctor import Patient, examine
@@ -41,11 +43,11 @@ def doctor(
         show_json({"ok": all(check.ok for check in checks), "checks": checks})
     else:
         for check in checks:
-            mark = "[green]ok  [/green]" if check.ok else "[bold red]FAIL[/bold red]"
-            mark = "[yellow]warn[/yellow]" if check.warning else mark
-            show(f"{mark} {check.name:<11} {check.detail}")
+            mark = ("warn", "yellow") if check.warning else ("ok  ", "green")
+            mark = mark if check.ok else ("FAIL", "bold red")
+            show(Text.assemble(mark, f" {check.name:<11} {check.detail}"))
             if check.hint:
-                show(f"                 [dim]way out: {check.hint}[/dim]")
+                show(Text(f"                 way out: {check.hint}", style="dim"))
     failed = next((check.exit_code for check in checks if not check.ok), 0)
     if failed:
         raise typer.Exit(failed)
@@ -53,10 +55,18 @@ def doctor(
 
 def _ledger(session: Session) -> str:
     """Whether the ledger opens; one that does not exist yet is not made."""
+    import os
     from pathlib import Path
+
+    from rebalancer.errors import LedgerError
 
     place = session.ledger_place()
     if "://" not in place and not Path(place).exists():
+        if not os.access(Path(place).parent, os.W_OK | os.X_OK):
+            raise LedgerError(
+                f"{place} cannot be made: its folder cannot be written",
+                hint="name another place with --ledger",
+            )
         return f"{place} will be made by the first run"
     with session.ledger():
         return f"{place} opens"

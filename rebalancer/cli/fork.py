@@ -74,15 +74,15 @@ def _announce(chain: DevChain, as_json: bool) -> None:
     if as_json:
         show_json(_document(chain))
         return
-    show(f"[bold]{chain.url}[/bold]   chain id {chain.chain_id}   block {chain.block_number}")
+    show(f"{chain.url}   chain id {chain.chain_id}   block {chain.block_number}")
     for wallet in chain.wallets:
         held = ", ".join(amount(a.raw, a.token) for a in wallet.balances if a.raw)
-        show(f"  {wallet.address}  [dim]{wallet.purpose}[/dim]\n    {held}")
+        show(f"  {wallet.address}  {wallet.purpose}\n    {held}")
     for line in chain.notes:
         show(f"  note: {line}")
     show(
-        f"logs in {chain.log_files[-1].parent}",
-        f"next: [bold]rebalancer status --rpc-url {chain.url}[/bold]   (Ctrl-C stops the fork)",
+        f"logs: {', '.join(str(path) for path in chain.log_files)}",
+        f"next: rebalancer status --rpc-url {chain.url}   (Ctrl-C stops the fork)",
     )
 
 

@@ -41,7 +41,7 @@ def init(
         show_json({"written": written, "kept": kept})
         return
     for path in written:
-        show(f"wrote [bold]{path}[/bold]")
+        show(f"wrote {path}")
     for path in kept:
         show(f"kept  {path} (it was there)")
     show("next: edit portfolio.yaml, then `rebalancer doctor`; `rebalancer fork` to try it")

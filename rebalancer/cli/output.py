@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,19 @@ def console(stderr: bool = False) -> Console:
     """A console that is never narrower than the tables: a cut number would be a wrong number."""
     from rich.console import Console
 
-    out = Console(stderr=stderr, highlight=False)
+    out = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     out.width = max(out.width, _TABLE_WIDTH) if out.is_terminal else _TABLE_WIDTH
     return out
 
 
 def show(*parts: RenderableType) -> None:
     """Print tables and text."""
+    from rich.text import Text
+
     out = console()
     for part in parts:
-        out.print(part)
+        # Prose is wrapped by the terminal: a hash that is broken in two cannot be copied.
+        out.print(part, soft_wrap=isinstance(part, (str, Text)))
     sys.stdout.flush()
 
 
@@ -52,16 +54,20 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def error_document(error: RebalancerError) -> dict[str, Any]:
+    """An error as plain data."""
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
+
+
 def show_error(error: RebalancerError, as_json: bool) -> None:
     """One line that says what is wrong, and one with the way out."""
     if as_json:
-        body = {
-            "type": type(error).__name__,
-            "message": str(error),
-            "hint": error.hint,
-            "exit_code": error.exit_code,
-        }
-        sys.stdout.write(json.dumps({"error": body}, sort_keys=True) + "\n")
+        show_json({"error": error_document(error)})
     sys.stderr.write(f"error: {error}\n")
     if error.hint:
         sys.stderr.write(f"  way out: {error.hint}\n")

@@ -1,8 +1,8 @@
-"""Numbers as a person reads them; all cut towards zero, so that none shows more than there is."""
+"""Numbers as a person reads them; amounts are cut towards zero, so that none shows too much."""
 
 from __future__ import annotations
 
-from rebalancer.model import E8, VALUE_DECIMALS, Token, format_units
+from rebalancer.model import E8, VALUE_DECIMALS, Token, format_units, mul_div_nearest
 
 
 def money(value_e8: int, numeraire: str, signed: bool = False) -> str:
@@ -21,8 +21,8 @@ def unit_price(value_e8: int) -> str:
 
 
 def percent(ppm: int, signed: bool = False) -> str:
-    """``44.50 %`` from parts per million."""
-    text = format_units(ppm, 4, 2)
+    """``44.50 %`` from parts per million, to the nearest hundredth."""
+    text = format_units(mul_div_nearest(ppm, 1, 100), 2, 2)
     if text.strip("-0.") == "":
         text = text.lstrip("-")
     elif signed and ppm > 0:

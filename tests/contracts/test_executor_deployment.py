@@ -50,7 +50,7 @@ def test_check_deployed__before_deployment__says_how_to_deploy(world: World) -> 
     with pytest.raises(ExecutorMissing, match="there is no executor") as caught:
         check_deployed(world.rpc)
 
-    assert caught.value.hint == "run `rebalancer deploy`"
+    assert caught.value.hint == "run `rebalancer deploy --execute`"
 
 
 def test_check_deployed__other_code_at_the_address__is_not_taken_for_it(world: World) -> None:

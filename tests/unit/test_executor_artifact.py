@@ -175,7 +175,7 @@ def test_check_deployed__no_code__says_how_to_deploy() -> None:
     with pytest.raises(ExecutorMissing, match=EXECUTOR_ADDRESS) as caught:
         check_deployed(CodeRpc(b""))
 
-    assert caught.value.hint == "run `rebalancer deploy`"
+    assert caught.value.hint == "run `rebalancer deploy --execute`"
 
 
 def test_check_deployed__other_code__does_not_advise_to_deploy() -> None:
