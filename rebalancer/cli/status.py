@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,10 @@ from rebalancer.cli.options import (
     PortfolioOption,
     RpcUrlOption,
 )
+from rebalancer.errors import ConfigError, ReadError
+
+if TYPE_CHECKING:
+    from rebalancer.cli.session import Session
 
 SinceOption = Annotated[
     int | None,
@@ -29,6 +34,9 @@ DiscoverSinceOption = Annotated[
 ]
 
 
+WatchOption = Annotated[bool, typer.Option("--watch", help="Follow new blocks until Ctrl-C.")]
+
+
 def status(
     portfolio: PortfolioOption = PORTFOLIO,
     networks: NetworksOption = None,
@@ -38,44 +46,100 @@ def status(
     since: SinceOption = None,
     discover: DiscoverOption = False,
     discover_since: DiscoverSinceOption = None,
+    watch: WatchOption = False,
     json: JsonOption = False,
 ) -> None:
     """Read and value the portfolio at one block; changes nothing."""
-    from rebalancer.amm.goals import exposed
-    from rebalancer.amm.valuation import value
-    from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.past import attribution, with_lots
     from rebalancer.cli.session import Session
-    from rebalancer.planner.bands import drifts
-    from rebalancer.readers.discovery import discover as search
-    from rebalancer.readers.history import LotReader
-    from rebalancer.readers.inspect import inspect
-    from rebalancer.readers.snapshot import read_snapshot
-    from rebalancer.report.discovery import discovery_document, discovery_view
-    from rebalancer.report.status import Past, status_document, status_view
 
     session = Session.open(portfolio, networks, rpc_url, ledger)
-    resolved = session.resolved
-    snapshot = inspect(session.rpc, read_snapshot(session.rpc, resolved, at))
-    lots = LotReader(session.rpc, resolved.network, resolved.portfolio.wallet)
-    snapshot, notes = with_lots(session, snapshot, lots)
-    targets = resolved.targets_at(snapshot)
-    valuation = value(snapshot, targets)
-    found = drifts(valuation, targets, resolved.policy)
-    why, happened, more = attribution(session, snapshot, since)
-    past = Past(why, happened, (*notes, *more), session.exchanged(snapshot))
-    goals = exposed(valuation, resolved.scheme) if resolved.scheme.on == "exposures" else ()
-    unlisted = (
-        search(session.rpc, resolved, snapshot.block, discover_since)
-        if discover or discover_since is not None
-        else None
-    )
-    if json:
-        document = status_document(snapshot, valuation, found, past, goals)
-        if unlisted is not None:
-            document["unlisted"] = discovery_document(unlisted)
-        show_json(document)
-    else:
+    look = Look(session, since, discover or discover_since is not None, discover_since, json)
+    if not watch:
+        look.show(at)
+        return
+    if at is not None:
+        raise ConfigError("--watch follows new blocks and --at names an old one", hint="drop one")
+    follow(session, look.show)
+
+
+class Look:
+    """One look at a portfolio after the other; the logs that were read are remembered between."""
+
+    def __init__(
+        self,
+        session: Session,
+        since: int | None,
+        discover: bool,
+        discover_since: int | None,
+        as_json: bool,
+    ) -> None:
+        from rebalancer.readers.history import LotReader
+
+        resolved = session.resolved
+        self._session, self._since, self._as_json = session, since, as_json
+        self._discover, self._discover_since = discover, discover_since
+        self._lots = LotReader(session.rpc, resolved.network, resolved.portfolio.wallet)
+
+    def show(self, at: int | str | None) -> None:
+        """Read everything at a block (None: the head) and print it."""
+        from rebalancer.amm.goals import exposed
+        from rebalancer.amm.valuation import value
+        from rebalancer.cli.output import show, show_json
+        from rebalancer.cli.past import attribution, with_lots
+        from rebalancer.planner.bands import drifts
+        from rebalancer.readers.discovery import discover
+        from rebalancer.readers.inspect import inspect
+        from rebalancer.readers.snapshot import read_snapshot
+        from rebalancer.report.discovery import discovery_document, discovery_view
+        from rebalancer.report.status import Past, status_document, status_view
+
+        session, resolved = self._session, self._session.resolved
+        snapshot = inspect(session.rpc, read_snapshot(session.rpc, resolved, at))
+        snapshot, notes = with_lots(session, snapshot, self._lots)
+        targets = resolved.targets_at(snapshot)
+        valuation = value(snapshot, targets)
+        found = drifts(valuation, targets, resolved.policy)
+        why, happened, more = attribution(session, snapshot, self._since)
+        past = Past(why, happened, (*notes, *more), session.exchanged(snapshot))
+        goals = exposed(valuation, resolved.scheme) if resolved.scheme.on == "exposures" else ()
+        unlisted = (
+            discover(session.rpc, resolved, snapshot.block, self._discover_since)
+            if self._discover
+            else None
+        )
+        if self._as_json:
+            document = status_document(snapshot, valuation, found, past, goals)
+            if unlisted is not None:
+                document["unlisted"] = discovery_document(unlisted)
+            show_json(document)
+            return
         show(status_view(snapshot, valuation, found, past, goals))
         if unlisted is not None:
             show(discovery_view(unlisted))
+
+
+def follow(session: Session, show: Callable[[str], None]) -> None:
+    """Call ``show`` with the hash of the head, again for each new head, until Ctrl-C.
+
+    A block that cannot be read, because it was reorganised away or a price in it is stale, costs a
+    line on stderr; the next one is looked at again. A head of the same number with another hash is
+    a new one too.
+    """
+    from rebalancer.cli.output import note
+    from rebalancer.readers.chain import read_block
+
+    pace, seen, said = session.pace(), "", ""
+    try:
+        while True:
+            try:
+                head = read_block(session.rpc, None, session.resolved.network)
+                if head.hash != seen:
+                    seen, said = head.hash, ""
+                    show(head.hash)
+            except ReadError as error:
+                if str(error) != said:  # a node that is gone says the same at every look
+                    said = str(error)
+                    note(f"not read: {said}")
+            pace.rest()
+    except KeyboardInterrupt:
+        note("stopped")

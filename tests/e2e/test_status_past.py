@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -10,6 +15,7 @@ from rebalancer.devchain import mainnet as m
 from rebalancer.devchain.accounts import ARBITRAGEUR, TREASURY
 from rebalancer.devchain.cheats import call_of, mine_block
 from rebalancer.devchain.market import move
+from rebalancer.readers.chain import read_block
 
 if TYPE_CHECKING:
     from conftest import Workspace
@@ -17,6 +23,7 @@ if TYPE_CHECKING:
     from rebalancer.config.networks import Network
     from rebalancer.devchain.fork import DevChain
 
+COMMAND = str(Path(sys.executable).parent / "rebalancer")
 LP = "uniswap_v2:USDC/WETH"
 PARTS = ("price", "composition", "fees", "deposits", "trades", "other")
 
@@ -187,3 +194,38 @@ positions:
     assert drifted.run("rebalance", "--execute", "--json").json["executed"] is True
     after = drifted.run("status", "--json").json["exposure_goals"]
     assert max(abs(goal["drift_ppm"]) for goal in after) < 1_000
+
+
+def test_watch__tells_every_new_block__and_ends_with_ctrl_c(
+    workspace: Workspace, devchain: DevChain, mainnet: Network
+) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "status", "--watch", "--json", "--since", str(devchain.block_number),
+         "--portfolio", str(workspace.portfolio), "--rpc-url", devchain.url],
+        cwd=workspace.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        assert first["block"]["number"] == read_block(devchain.rpc).number
+        move(devchain.rpc, mainnet, {"WETH": 100_000})
+        while (seen := json.loads(process.stdout.readline()))["nav_e8"] == first["nav_e8"]:
+            pass
+        assert seen["block"]["number"] > first["block"]["number"]
+        adds_up(seen["attribution"])
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert err == "stopped\n"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_watch__of_an_old_block__is_refused(workspace: Workspace) -> None:
+    result = workspace.run("status", "--watch", "--at", "5")
+    assert result.code == 2
+    assert "--watch follows new blocks" in result.err
