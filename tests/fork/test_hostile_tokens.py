@@ -89,8 +89,8 @@ def test_49_good_tokens_and_all_kinds_at_once(devchain: DevChain, network: Netwo
     rpc = Counting(devchain.rpc)
     snapshot = read_snapshot(rpc, zoo.portfolio)
     assert_only_the_bad_are_lost(snapshot, zoo)
-    # Several that burn gas bring down the whole eth_call: what is trusted is asked without them, and
-    # then each token alone, a hundred calls in a request. The flood fails even so, and its two calls
+    # Several that burn gas bring down the whole eth_call: what is trusted is asked without them,
+    # then each token alone, a hundred calls in a request. The flood fails even so: its two calls
     # are found by halving.
     state = [methods for methods in rpc.requests if "eth_call" in methods]
     assert [len(methods) for methods in state[:3]] == [1, 1, 100]
