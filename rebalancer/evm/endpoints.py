@@ -12,11 +12,13 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import as_completed
+from functools import partial
 from typing import Any, Self
 
 from rebalancer.errors import ConfigError
 from rebalancer.evm.abi import from_hex, to_hex
 from rebalancer.evm.answers import Verdict, block_hashes, is_read, is_send, judge, needs_head
+from rebalancer.evm.background import start
 from rebalancer.evm.endpoint import Endpoint, Lagging, Transport
 from rebalancer.evm.health import Limits
 from rebalancer.evm.roster import EndpointStatus, Roster
@@ -143,8 +145,7 @@ class Endpoints:
         An endpoint that gave no answer may have taken them: then there is no RpcError, which would
         say that nobody has.
         """
-        pool = self._roster.pool
-        sending = [pool.submit(_send_raw, endpoint, params) for endpoint in targets]
+        sending = [start(partial(_send_raw, endpoint, params)) for endpoint in targets]
         lost: Unanswered | None = None
         refusal: RpcError | None = None
         for future in as_completed(sending):

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import partial
 from ipaddress import ip_address
 from threading import Lock
 from urllib.parse import urlsplit
 
 from rebalancer.errors import ChainMismatch, ConfigError, RpcUnavailable
+from rebalancer.evm.background import start
 from rebalancer.evm.endpoint import Endpoint, Transport
 from rebalancer.evm.health import Head, Limits
 from rebalancer.evm.rpc import Call, Unanswered
@@ -66,11 +67,6 @@ class Roster:
         self._surveyed_at: float | None = None
         self._surveying = Lock()
         self._identities: list[str | None] = []
-
-    @cached_property
-    def pool(self) -> ThreadPoolExecutor:
-        """Threads for what goes to several endpoints at once."""
-        return ThreadPoolExecutor(max_workers=4 * len(self._endpoints))
 
     @property
     def floor(self) -> int | None:
@@ -185,7 +181,7 @@ class Roster:
         waiting: set[Future[None]] = set()
         for endpoint in due:
             endpoint.looking = True
-            waiting.add(self.pool.submit(_look, endpoint))
+            waiting.add(start(partial(_look, endpoint)))
         while waiting and not self._admitted:
             _, waiting = wait(waiting, return_when=FIRST_COMPLETED)
         wait(waiting, timeout=_GRACE_S)

@@ -14,9 +14,9 @@ import json
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from threading import local
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -80,7 +80,7 @@ class HttpRpc:
     """JSON-RPC at ``url``; never retries, never shows more of the URL than scheme and host.
 
     ``timeout_s`` limits one request from its first byte to the last one of its answer. Safe to use
-    from several threads, each has a connection of its own.
+    from several threads: requests at the same time have connections of their own.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class HttpRpc:
         self._timeout_s = timeout_s
         self._clock = clock
         self._ids = count()
-        self._threads = local()
+        self._idle: deque[Session] = deque()
         # urllib3 logs the path of every request, where most providers put the key.
         logging.getLogger("urllib3.connectionpool").addFilter(_hide_paths)
 
@@ -164,9 +164,10 @@ class HttpRpc:
         from urllib3.exceptions import HTTPError, ReadTimeoutError
 
         deadline = self._clock() + timeout_s
+        session = self._session()
         # No exception is chained: those of requests carry the whole URL.
         try:
-            with self._session().post(
+            with session.post(
                 self._url, data=body, timeout=timeout_s, stream=True, allow_redirects=False
             ) as response:
                 if response.status_code == _TOO_LARGE:
@@ -178,6 +179,8 @@ class HttpRpc:
             self._fail(name, "did not answer in time")
         except (RequestException, HTTPError):
             self._fail(name, "cannot be reached")
+        finally:
+            self._idle.append(session)
 
     def _read(self, name: str, response: Response, deadline: float) -> bytes:
         """The whole body; a server that sends it drop by drop is out of time as a silent one."""
@@ -191,14 +194,15 @@ class HttpRpc:
         return bytes(body)
 
     def _session(self) -> Session:
-        """The connection of this thread: those of requests are not made to be shared."""
-        session: Session | None = getattr(self._threads, "session", None)
-        if session is None:
-            from requests import Session
+        """A session that nobody uses right now: they are not made to be shared."""
+        from requests import Session
 
-            session = self._threads.session = Session()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            session = Session()
             session.headers.update({"Content-Type": "application/json"})
-        return session
+            return session
 
     def _redacted(self, text: str) -> str:
         for secret in self._secrets:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from eth_utils.crypto import keccak
 
+from rebalancer.evm.background import THREAD_NAME
 from rebalancer.evm.endpoints import Endpoints
 from rebalancer.evm.health import Limits
 from rebalancer.evm.rpc import Call, RpcError, Unanswered
@@ -198,3 +200,10 @@ class World:
 
     def trouble(self) -> list[str]:
         return [status.trouble for status in self.rpc.statuses()]
+
+
+def wait_for_threads() -> None:
+    """Until what goes on in the background is done."""
+    for thread in threading.enumerate():
+        if thread.name == THREAD_NAME:
+            thread.join()

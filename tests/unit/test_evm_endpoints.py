@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
+from threading import Event
 from typing import Any
 
 import pytest
-from evm_fakes import CHAIN_ID, Chain, Clock, FakeTransport, World, block_hash, hash_of
+from evm_fakes import (
+    CHAIN_ID,
+    Chain,
+    Clock,
+    FakeTransport,
+    World,
+    block_hash,
+    hash_of,
+    wait_for_threads,
+)
 
 from rebalancer.errors import ChainMismatch, ConfigError, ReadError, RpcUnavailable
+from rebalancer.evm.background import start
 from rebalancer.evm.endpoints import Endpoints
 from rebalancer.evm.health import Limits
 from rebalancer.evm.rpc import Call, RequestTooLarge, RpcError, Unanswered
@@ -423,6 +435,26 @@ def test_reads_at_a_block__stay_with_endpoints_that_know_it() -> None:
     assert world.asked() == [0, 1]
 
 
+def test_reads_at_a_block__of_several_threads__spread_over_the_endpoints() -> None:
+    """While the first endpoint is busy with one read, the next one goes to the second."""
+    world = World(2)
+    world.rpc.call("eth_blockNumber")
+    world.forget()
+    busy, done = Event(), Event()
+
+    def work(calls: Sequence[Call]) -> None:
+        busy.set()
+        assert done.wait(10)
+
+    world.transports[0].fault = work
+    first = start(partial(world.rpc.call, *at(100)))
+    assert busy.wait(10)
+    assert world.rpc.call(*at(100)) == hex(100)
+    assert world.asked() == [1, 1]
+    done.set()
+    assert first.result(timeout=10) == hex(100)
+
+
 def test_block_that_one_node_lost__is_read_from_another() -> None:
     world = World(2)
     world.rpc.call("eth_blockNumber")
@@ -505,7 +537,7 @@ def test_send__once_to_every_endpoint__the_hash_comes_back() -> None:
     world.rpc.call("eth_blockNumber")
     world.forget()
     assert world.rpc.call("eth_sendRawTransaction", RAW) == hash_of(RAW)
-    world.rpc._roster.pool.shutdown(wait=True)
+    wait_for_threads()
     assert [t.asked for t in world.transports] == [[[("eth_sendRawTransaction", (RAW,))]]] * 3
     assert world.clock.slept == []
 
