@@ -35,9 +35,13 @@ def fork(
     from rebalancer.config.load import find_networks, load_networks
     from rebalancer.devchain.fork import open_fork
     from rebalancer.devchain.market import move as move_market
+    from rebalancer.errors import ConfigError
 
     moves = dict(parse_move(text) for text in move or [])
-    network = load_networks(networks or find_networks(Path()))["mainnet"]
+    path = networks or find_networks(Path())
+    network = load_networks(path).get("mainnet")
+    if network is None:
+        raise ConfigError(f"{path} has no network 'mainnet'", hint="a fork is of mainnet")
     urls = split_urls(Environment.load(Path()).get(network.rpc_url_env) or "")
     upstream = urls[0] if urls and state is None else None
     if not json:
@@ -77,13 +81,28 @@ def _announce(chain: DevChain, as_json: bool) -> None:
     show(f"{chain.url}   chain id {chain.chain_id}   block {chain.block_number}")
     for wallet in chain.wallets:
         held = ", ".join(amount(a.raw, a.token) for a in wallet.balances if a.raw)
-        show(f"  {wallet.address}  {wallet.purpose}\n    {held}")
+        show(f"  {wallet.address}  {wallet.purpose}\n    {held or 'nothing'}")
     for line in chain.notes:
         show(f"  note: {line}")
+    if chain.notes:
+        show("positions of a portfolio.yaml that fits this state:", *_positions(chain))
     show(
         f"logs: {', '.join(str(path) for path in chain.log_files)}",
         f"next: rebalancer status --rpc-url {chain.url}   (Ctrl-C stops the fork)",
     )
+
+
+def _positions(chain: DevChain) -> list[str]:
+    """What the treasury holds, as lines of a portfolio file with targets that add up to 100 %."""
+    names = [amount.token.symbol for amount in chain.wallets[0].balances]
+    pairs = [name for name in names if ":" in name][:1]
+    tokens = [name for name in names if ":" not in name]
+    share, rest = divmod(100, len(tokens) + len(pairs))
+    lines = [
+        f"  - {{token: {name}, target: {share + (rest if index == 0 else 0)}%}}"
+        for index, name in enumerate(tokens)
+    ]
+    return lines + [f'  - {{lp: "{name}", target: {share}%}}' for name in pairs]
 
 
 def _document(chain: DevChain) -> dict[str, Any]:

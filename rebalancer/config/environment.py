@@ -17,6 +17,9 @@ KEYSTORE_PASSWORD = "REBALANCER_KEYSTORE_PASSWORD"  # noqa: S105 - the name of a
 KEYSTORE_PASSWORD_FILE = "REBALANCER_KEYSTORE_PASSWORD_FILE"  # noqa: S105
 LEDGER = "REBALANCER_LEDGER"
 RPC_URL = "REBALANCER_RPC_URL"
+PRIVATE_TX_URL = "REBALANCER_PRIVATE_TX_URL"
+RELAY_URL = "REBALANCER_RELAY_URL"
+RELAY_KEY = "REBALANCER_RELAY_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,13 @@ class Environment:
     def load(cls, folder: Path, process: Mapping[str, str] | None = None) -> Environment:
         """Read ``folder/.env`` under the process's own environment."""
         process = os.environ if process is None else process
-        file = {key: value for key, value in dotenv_values(folder / ".env").items() if value}
+        try:
+            file = {key: value for key, value in dotenv_values(folder / ".env").items() if value}
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(
+                f"{folder / '.env'} cannot be read",
+                hint="check its permissions; it is text in UTF-8",
+            ) from None
         return cls({**file, **{key: value for key, value in process.items() if value}})
 
     def get(self, name: str) -> str | None:

@@ -117,6 +117,9 @@ def _read(path: Path, what: str, hint: str = "") -> dict[str, Any]:
         raise ConfigError(f"{path} does not exist", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
+    except (TypeError, RecursionError):
+        # A key that is a list, or brackets without end.
+        raise ConfigError(f"{path}: expected plain keys and values") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""

@@ -12,6 +12,7 @@ from rebalancer.model import PPM, VALUE_DECIMALS, parse_units
 #: What ``Number`` counts in: 1e-18.
 NUMBER_DECIMALS = 18
 
+_LONGEST_S, _DIGITS = 10 * 365 * 86_400, 9
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -42,7 +43,10 @@ def parse_duration(value: Any) -> int:
     match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a duration; write it like 30s, 5m, 1h or 7d")
-    return int(match[1]) * _SECONDS[match[2]]
+    seconds = int(match[1][:_DIGITS]) * _SECONDS[match[2]]
+    if len(match[1]) > _DIGITS or seconds > _LONGEST_S:
+        raise ValueError(f"{value[:20]!r} is longer than ten years")
+    return seconds
 
 
 def parse_gas_price(value: Any) -> int:
@@ -76,6 +80,19 @@ def parse_multiplier(value: Any) -> int:
     return ppm
 
 
+def parse_aversion(value: Any) -> int:
+    """Read a risk aversion, ``4`` or ``2.5``, above 0 and at most 100, as parts per million."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"{value!r} is not a risk aversion; write it like 4")
+    try:
+        ppm = parse_units(str(value), 6)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a risk aversion; write it like 4") from None
+    if not 0 < ppm <= 100 * PPM:
+        raise ValueError(f"{value!r} is not between 0 and 100")
+    return ppm
+
+
 def parse_number(value: Any) -> int:
     """Read a decimal number, ``0.998`` or ``"100"``, as units of 1e-18, exactly."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -89,4 +106,5 @@ Duration = Annotated[int, BeforeValidator(parse_duration)]
 GasPrice = Annotated[int, BeforeValidator(parse_gas_price)]
 Value = Annotated[int, BeforeValidator(parse_value)]
 Number = Annotated[int, BeforeValidator(parse_number)]
+Aversion = Annotated[int, BeforeValidator(parse_aversion)]
 Multiplier = Annotated[int, BeforeValidator(parse_multiplier)]

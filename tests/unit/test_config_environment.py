@@ -65,3 +65,9 @@ def test_keystore__without_password__refused(tmp_path: Path) -> None:
     process = {**environment.values, "REBALANCER_KEYSTORE_PASSWORD_FILE": str(tmp_path / "none")}
     with pytest.raises(ConfigError, match="cannot be read"):
         Environment.load(tmp_path, process).keystore()
+
+
+def test_env_file_that_is_no_text__one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"A=\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Environment.load(tmp_path, {})

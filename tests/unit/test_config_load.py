@@ -116,3 +116,11 @@ def test_not_text__one_line(tmp_path: Path) -> None:
 
 def test_networks__found_in_the_project(tmp_path: Path) -> None:
     assert "mainnet" in load_networks(find_networks(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["? [a, b]\n: 1\n", "[" * 20_000, "a: &x [*x]"])
+def test_yaml_that_is_no_configuration__one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "portfolio.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_portfolio(tmp_path / "portfolio.yaml")
+    assert "\n" not in str(caught.value)

@@ -60,3 +60,9 @@ def test_value() -> None:
     for wrong in (-1, True, "x", "0.000000001"):
         with pytest.raises(ValueError):  # noqa: PT011 - each has its own text
             parse_value(wrong)
+
+
+@pytest.mark.parametrize("text", ["9" * 80 + "d", "3651d", "999999999w"])
+def test_duration__beyond_ten_years__refused(text: str) -> None:
+    with pytest.raises(ValueError, match="ten years"):
+        parse_duration(text)
