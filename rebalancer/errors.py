@@ -12,6 +12,7 @@ RebalancerError                1
   LedgerError                  6   halt everything
     ReconciliationMismatch
   LeaseHeld                    7   skip the cycle; another process acts for the wallet
+  Paused                       8   skip the cycle; a person has stopped the trading
 """
 
 from __future__ import annotations
@@ -132,3 +133,9 @@ class LeaseHeld(RebalancerError):
     """Another process acts for this wallet right now."""
 
     exit_code = 7
+
+
+class Paused(RebalancerError):
+    """A person has stopped the trading, of a portfolio or of all; it stays so until resumed."""
+
+    exit_code = 8

@@ -131,6 +131,10 @@ def _summary(result: CycleResult) -> str:
     if isinstance(evaluation.decision, Hold):
         first, *more = evaluation.decision.reasons
         return head + f"hold: {first.text}" + (f" (and {len(more)} more)" if more else "")
+    if result.awaits_approval:
+        from rebalancer.cli.rebalance import awaited
+
+        return head + awaited(result)
     if result.outcomes:
         return head + f"rebalanced in {result.outcomes[-1].tx_hash}"
     return head + f"would rebalance, {len(evaluation.decision.plan.legs)} leg(s) (dry run)"

@@ -9,6 +9,7 @@ import typer
 
 from rebalancer import __version__
 from rebalancer.cli import (
+    approve,
     audit,
     demo,
     deploy,
@@ -16,6 +17,7 @@ from rebalancer.cli import (
     fork,
     init,
     keeper,
+    pause,
     plan,
     rebalance,
     status,
@@ -55,6 +57,9 @@ app.command("status", short_help="What I have, its worth, and its drift.")(statu
 app.command("plan", short_help="Whether to trade, what, why, at what cost.")(plan.plan)
 app.command("rebalance", short_help="One cycle; sends with --execute alone.")(rebalance.rebalance)
 app.command("keeper", short_help="Cycles by schedule, until told to stop.")(keeper.keeper)
+app.command("approve", short_help="Let a large plan go, exactly as it is.")(approve.approve)
+app.command("pause", short_help="Stop the trading; --all stops everything at once.")(pause.pause)
+app.command("resume", short_help="Trade again.")(pause.resume)
 app.add_typer(audit.app, name="audit")
 app.command("deploy", short_help="Put the executor contract on a chain.")(deploy.deploy)
 app.command("demo", short_help="From nothing to an audited rebalance.")(demo.demo)

@@ -51,6 +51,7 @@ def cycle_document(result: CycleResult) -> dict[str, Any]:
         "block": to_plain(evaluation.snapshot.block),
         "decision_id": result.decision_id,
         "executed": bool(result.outcomes),
+        "awaits_approval": result.awaits_approval,
         "recovered": [
             {"plan_id": item.bundle.plan_id, "transactions": to_plain(item.outcomes)}
             for item in result.recovered
@@ -85,6 +86,9 @@ def show_cycle(result: CycleResult) -> None:
     if result.dry_run is None or not isinstance(evaluation.decision, Rebalance):
         return
     show(simulation_view(result.dry_run.simulation))
+    if result.awaits_approval:
+        show(awaited(result))
+        return
     if result.after is None:
         show("dry run: nothing was signed or sent; add [bold]--execute[/bold] to trade")
         return
@@ -97,6 +101,12 @@ def show_cycle(result: CycleResult) -> None:
             gas_cost_e8(result),
         )
     )
+
+
+def awaited(result: CycleResult) -> str:
+    """What a person has to do before the plan is signed."""
+    plan_id = "" if result.dry_run is None else result.dry_run.plan_id
+    return f"larger than approve_above: nothing is signed before `rebalancer approve {plan_id}`"
 
 
 def gas_cost_e8(result: CycleResult) -> int:

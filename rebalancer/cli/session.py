@@ -113,6 +113,7 @@ class Session:
 
     def cycle(self, execute: bool) -> CycleResult:
         """One keeper cycle, holding the wallet's lease while it may send."""
+        from rebalancer.cli.lane import open_lane
         from rebalancer.keeper.cycle import run, run_dry
         from rebalancer.keeper.lease import hold_lease
 
@@ -122,7 +123,8 @@ class Session:
             signer = self.signer()
             wallet = self.resolved.portfolio.wallet
             with hold_lease(state_folder(), self.resolved.network.chain_id, wallet):
-                return run(self.rpc, self.resolved, ledger, signer, self.pace())
+                lane = open_lane(self, signer)
+                return run(self.rpc, self.resolved, ledger, signer, self.pace(), lane)
 
     def pace(self) -> Pace:
         """Waiting by this machine's clock; a local Anvil is asked more often."""

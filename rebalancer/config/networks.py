@@ -129,6 +129,8 @@ class Network(Strict):
     tokens: dict[str, TokenSpec]
     feeds: dict[str, Feed]
     intermediates: tuple[str, ...] = ()
+    #: The most gas of one transaction (EIP-7825); null on a chain that has no such limit.
+    tx_gas_cap: Annotated[int, Field(gt=0)] | None = 2**24
     sequencer: Sequencer | None = None
     rpc: RpcSpec = RpcSpec()
 

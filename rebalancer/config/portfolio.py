@@ -96,6 +96,14 @@ class Portfolio(Strict):
     policy: PolicySpec = PolicySpec()
     schedule: Schedule = Schedule.model_validate({"every": "5m"})
     approvals: Literal["exact", "never"] = "exact"
+    #: Who sees transactions before they are in a block, see docs/bundler.md.
+    submission: Literal["public", "private", "flashbots"] = "public"
+    #: Blocks until an outcome is final; None: 2, and 1 on a local Anvil, which mines on demand.
+    confirmations: Annotated[int, Field(ge=0, le=64)] | None = None
+    #: Blocks without inclusion before fees are raised; 0: never.
+    replace_after: Annotated[int, Field(ge=0)] = 3
+    #: A plan that trades more than this waits for `rebalancer approve`; None: none does.
+    approve_above: Value | None = None
 
     @model_validator(mode="after")
     def _buckets_are_whole(self) -> Portfolio:

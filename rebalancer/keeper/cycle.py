@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rebalancer.amm.valuation import value
 from rebalancer.bundler.follow import Pace
@@ -12,7 +12,11 @@ from rebalancer.bundler.recover import recover
 from rebalancer.bundler.signer import Signer
 from rebalancer.bundler.submit import Settlement, submit
 from rebalancer.config.portfolio import ResolvedPortfolio
+from rebalancer.errors import Paused
 from rebalancer.evm.rpc import Rpc
+from rebalancer.keeper.approved import as_approved
+from rebalancer.ledger.codec import Approval
+from rebalancer.ledger.consent import newest_approval, pause_reason, use_approval
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
     Decision,
@@ -20,6 +24,7 @@ from rebalancer.model import (
     Snapshot,
     TransactionOutcome,
     Valuation,
+    digest,
 )
 from rebalancer.planner.decision import decide
 from rebalancer.readers.inspect import inspect
@@ -40,7 +45,8 @@ class CycleResult:
     """What one cycle did; ``dry_run`` and ``outcomes`` are empty for a hold.
 
     ``recovered`` are bundles of an earlier run that this one brought to their end. ``after`` is the
-    portfolio at the block of the last transaction.
+    portfolio at the block of the last transaction. ``awaits_approval``: the plan was not signed,
+    a person has to approve it first.
     """
 
     recovered: tuple[Settlement, ...]
@@ -49,6 +55,7 @@ class CycleResult:
     dry_run: DryRun | None = None
     outcomes: tuple[TransactionOutcome, ...] = ()
     after: Evaluation | None = None
+    awaits_approval: bool = False
 
 
 def evaluate(
@@ -75,7 +82,9 @@ def run_dry(rpc: Rpc, resolved: ResolvedPortfolio, ledger: Ledger) -> CycleResul
     if not isinstance(evaluation.decision, Rebalance):
         return CycleResult((), evaluation, decision_id)
     plan = evaluation.decision.plan
-    rehearsed = dry_run(rpc, plan, approvals=portfolio.approvals)
+    rehearsed = dry_run(
+        rpc, plan, approvals=portfolio.approvals, tx_gas_cap=resolved.network.tx_gas_cap
+    )
     return CycleResult((), evaluation, decision_id, rehearsed)
 
 
@@ -90,18 +99,63 @@ def run(
     """A cycle that trades when it should; what an earlier run left open is settled first."""
     portfolio = resolved.portfolio
     lane = lane or Lane(signer=signer)
+    lane.guard()
     recovered = recover(rpc, ledger, resolved.network.chain_id, portfolio.wallet, pace, lane)
+    check_not_paused(ledger, portfolio.name)
     evaluation = evaluate(rpc, resolved, ledger.last_rebalance_ts(portfolio.name))
+    evaluation, consent = _with_consent(resolved, ledger, evaluation)
     decision_id = _record(ledger, portfolio.name, "execute", evaluation)
     if not isinstance(evaluation.decision, Rebalance):
         return CycleResult(recovered, evaluation, decision_id)
     plan = evaluation.decision.plan
-    prepared = prepare(rpc, plan, signer, approvals=portfolio.approvals)
+    cap = resolved.network.tx_gas_cap
+    if isinstance(consent, Awaited):
+        rehearsed = dry_run(rpc, plan, approvals=portfolio.approvals, tx_gas_cap=cap)
+        return CycleResult(recovered, evaluation, decision_id, rehearsed, awaits_approval=True)
+    prepared = prepare(rpc, plan, signer, approvals=portfolio.approvals, tx_gas_cap=cap)
+    check_not_paused(ledger, portfolio.name)
+    if consent is not None:
+        use_approval(ledger, consent, digest(plan))
     outcomes = submit(rpc, ledger, plan, prepared.bundle, pace, lane)
     after = evaluate(
         rpc, resolved, ledger.last_rebalance_ts(portfolio.name), outcomes[-1].block_number
     )
     return CycleResult(recovered, evaluation, decision_id, prepared.dry_run, outcomes, after)
+
+
+def check_not_paused(ledger: Ledger, portfolio: str) -> None:
+    """Raise Paused while a person has stopped the portfolio."""
+    reason = pause_reason(ledger, portfolio)
+    if reason is not None:
+        raise Paused(
+            f"{portfolio} is paused: {reason}",
+            hint="what was sent before is followed to its end; `rebalancer resume` trades again",
+        )
+
+
+class Awaited:
+    """A plan that is too large to go without a person's yes, which is not there."""
+
+
+def _with_consent(
+    resolved: ResolvedPortfolio, ledger: Ledger, evaluation: Evaluation
+) -> tuple[Evaluation, Approval | Awaited | None]:
+    """The evaluation as it may be acted on: large plans only as a person approved them."""
+    limit_e8, decision = resolved.portfolio.approve_above, evaluation.decision
+    if limit_e8 is None or not isinstance(decision, Rebalance):
+        return evaluation, None
+    if decision.plan.costs.traded_e8 <= limit_e8:
+        return evaluation, None
+    snapshot = evaluation.snapshot
+    found = newest_approval(ledger, resolved.portfolio.name, snapshot.block.timestamp)
+    if found is None:
+        return evaluation, Awaited()
+    approval, approved = found
+    targets = resolved.targets_at(snapshot)
+    agreed = as_approved(
+        decision, approved, snapshot, evaluation.valuation, targets, resolved.policy
+    )
+    return replace(evaluation, decision=agreed), approval
 
 
 def _record(ledger: Ledger, name: str, mode: str, evaluation: Evaluation) -> str:

@@ -29,7 +29,7 @@ def test_help__names_every_verb(workspace: Workspace) -> None:
     result = workspace.bare("--help")
     assert result.code == 0
     for verb in ("init", "doctor", "fork", "status", "plan", "rebalance", "keeper", "audit",
-                 "deploy", "demo"):  # fmt: skip
+                 "deploy", "demo", "approve", "pause", "resume"):  # fmt: skip
         assert f"  {verb} " in result.out
 
 

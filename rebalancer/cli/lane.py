@@ -1,0 +1,63 @@
+"""The lane of a portfolio: who sends its transactions, when they are final, what stops them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rebalancer.config.environment import PRIVATE_TX_URL, RELAY_KEY, RELAY_URL
+from rebalancer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rebalancer.bundler.lane import Lane, Submitter
+    from rebalancer.bundler.signer import Signer
+    from rebalancer.cli.session import Session
+
+#: Depth at which an outcome is final, where the portfolio does not say: proof-of-stake chains
+#: reorganise one block now and then, two hardly ever.
+CONFIRMATIONS = 2
+
+
+def open_lane(session: Session, signer: Signer) -> Lane:
+    """The lane that the portfolio file asks for; raises ConfigError where .env lacks its part."""
+    from rebalancer.bundler.lane import Lane
+    from rebalancer.cli.session import state_folder
+    from rebalancer.keeper.stop import kill_guard
+
+    portfolio = session.resolved.portfolio
+    confirmations = portfolio.confirmations
+    if confirmations is None:
+        confirmations = 1 if session.anvil_instance else CONFIRMATIONS
+    return Lane(
+        submitter=_submitter(session),
+        signer=signer,
+        confirmations=confirmations,
+        replace_after=portfolio.replace_after,
+        guard=kill_guard(state_folder()),
+    )
+
+
+def _submitter(session: Session) -> Submitter | None:
+    """Who sends; None for the node that is read from."""
+    kind = session.resolved.portfolio.submission
+    if kind == "private":
+        from rebalancer.bundler.private import PrivateSubmitter
+        from rebalancer.evm.rpc import HttpRpc
+
+        return PrivateSubmitter(HttpRpc(_needed(session, PRIVATE_TX_URL)))
+    if kind == "flashbots":
+        from rebalancer.bundler.private import FlashbotsSubmitter, LocalRelayKey, http_post
+
+        post = http_post(_needed(session, RELAY_URL))
+        return FlashbotsSubmitter(post, LocalRelayKey(_needed(session, RELAY_KEY)))
+    return None
+
+
+def _needed(session: Session, variable: str) -> str:
+    value = session.environment.get(variable)
+    if value is None:
+        kind = session.resolved.portfolio.submission
+        raise ConfigError(
+            f"submission: {kind} needs {variable}, which is not set",
+            hint=f"put {variable}=... into .env, or choose submission: public",
+        )
+    return value

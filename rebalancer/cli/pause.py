@@ -1,0 +1,81 @@
+"""``rebalancer pause`` and ``resume``: stop the trading, also that of processes that run now."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rebalancer.cli.options import (
+    PORTFOLIO,
+    JsonOption,
+    LedgerOption,
+    NetworksOption,
+    PortfolioOption,
+    RpcUrlOption,
+)
+
+AllOption = Annotated[
+    bool, typer.Option("--all", help="The kill switch: every portfolio of this user, at once.")
+]
+
+
+def pause(
+    portfolio: PortfolioOption = PORTFOLIO,
+    networks: NetworksOption = None,
+    rpc_url: RpcUrlOption = None,
+    ledger: LedgerOption = None,
+    every: AllOption = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why.")] = "a person said so",
+    json: JsonOption = False,
+) -> None:
+    """Trade nothing new until `resume`, also after a restart.
+
+    What was sent before is followed to its end. With --all nothing is signed or sent any more by
+    any process of this user, not even again; what is out may still be mined.
+    """
+    from rebalancer.cli.output import show, show_json
+    from rebalancer.cli.session import Session, state_folder
+    from rebalancer.keeper.stop import stop_all
+    from rebalancer.ledger.consent import pause as record
+
+    name = None
+    if every:
+        stop_all(state_folder(), reason)
+    else:
+        session = Session.open(portfolio, networks, rpc_url, ledger)
+        name = session.resolved.portfolio.name
+        with session.ledger() as book:
+            record(book, name, reason)
+    if json:
+        show_json({"paused": True, "portfolio": name, "reason": reason})
+    else:
+        show(f"{name or 'everything'} is paused: {reason}")
+
+
+def resume(
+    portfolio: PortfolioOption = PORTFOLIO,
+    networks: NetworksOption = None,
+    rpc_url: RpcUrlOption = None,
+    ledger: LedgerOption = None,
+    every: AllOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Take a pause back; --all releases the kill switch, pauses of portfolios stay."""
+    from rebalancer.cli.output import show, show_json
+    from rebalancer.cli.session import Session, state_folder
+    from rebalancer.keeper.stop import release_all
+    from rebalancer.ledger.consent import resume as record
+
+    name = None
+    if every:
+        release_all(state_folder())
+    else:
+        session = Session.open(portfolio, networks, rpc_url, ledger)
+        name = session.resolved.portfolio.name
+        with session.ledger() as book:
+            record(book, name)
+    if json:
+        show_json({"paused": False, "portfolio": name})
+    else:
+        show(f"{name or 'the kill switch'} is released")
