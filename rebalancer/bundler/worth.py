@@ -13,12 +13,13 @@ def check_worth(plan: Plan, gas_units: int, gas_price_wei: int) -> None:
     The plan states its gas as units, price and value; the value now is that, scaled and rounded up.
     The rule is the planner's own: no credit for what a pool off the oracle seems to give away, and
     the benefit must be above the cost. Gas that is no dearer than planned passes: then nothing
-    changed since the planner decided. So does a plan that assumes no gas cost at all.
+    changed since the planner decided. So does a plan that assumes no gas cost at all, and one that
+    raises what its owner asked for, whatever it brings.
     """
     costs = plan.costs
     assumed_wei = costs.gas_units * costs.gas_price_wei
     now_wei = gas_units * gas_price_wei
-    if assumed_wei == 0 or now_wei <= assumed_wei:
+    if assumed_wei == 0 or now_wei <= assumed_wei or plan.withdrawal is not None:
         return
     now_e8 = mul_div_up(costs.gas_e8, now_wei, assumed_wei)
     cost_e8 = costs.total_e8 - min(costs.off_oracle_e8, 0) - costs.gas_e8 + now_e8

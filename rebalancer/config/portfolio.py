@@ -8,51 +8,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from rebalancer.amm.goals import position_targets
+from rebalancer.config.calendar import cron_trigger
 from rebalancer.config.networks import Address, Network, Strict, sort_tokens
+from rebalancer.config.policy import PolicySpec
 from rebalancer.config.position import PositionSpec
-from rebalancer.config.quantities import Duration, GasPrice, Ratio, Share, Value
+from rebalancer.config.quantities import Duration, Value
+from rebalancer.config.smoothing import Smoothing
 from rebalancer.model import BPS, PPM, Goal, Policy, Scheme, Snapshot, Target, Token
-
-
-class PolicySpec(Strict):
-    """The ``policy`` section; every key has a default, see the README's reference."""
-
-    trigger: Literal["threshold", "calendar", "hybrid"] = "hybrid"
-    every: Duration = 3_600
-    band: Share = 30_000
-    band_relative: Ratio | None = None
-    band_rule: Literal["tighter", "wider"] = "tighter"
-    dead_band: Share = 5_000
-    reset: Share = PPM
-    drift_aversion: Ratio = 500_000
-    min_trade: Value = 100 * 10**8
-    max_impact: Share = 10_000
-    max_cost: Share = 20_000
-    max_off_oracle: Share = 20_000
-    slippage: Share = 5_000
-    max_gas_price: GasPrice = 100 * 10**9
-    deadline: Duration = 300
-    max_age_blocks: Annotated[int, Field(ge=0)] = 5
-
-    def to_policy(self) -> Policy:
-        return Policy(
-            trigger=self.trigger,
-            band_abs_ppm=self.band,
-            band_rel_ppm=self.band_relative,
-            band_rule=self.band_rule,
-            calendar_s=self.every,
-            dead_band_ppm=self.dead_band,
-            reset_ppm=self.reset,
-            drift_aversion_ppm=self.drift_aversion,
-            min_trade_e8=self.min_trade,
-            max_impact_ppm=self.max_impact,
-            max_cost_ppm=self.max_cost,
-            max_off_oracle_ppm=self.max_off_oracle,
-            slippage_ppm=self.slippage,
-            max_gas_price_wei=self.max_gas_price,
-            deadline_s=self.deadline,
-            max_age_blocks=self.max_age_blocks,
-        )
 
 
 class Schedule(Strict):
@@ -68,12 +30,7 @@ class Schedule(Strict):
         if self.every == 0:
             raise ValueError("every must be at least a second")
         if self.cron is not None:
-            from apscheduler.triggers.cron import CronTrigger
-
-            try:
-                CronTrigger.from_crontab(self.cron, timezone="UTC")
-            except ValueError as error:
-                raise ValueError(f"{self.cron!r} is not a cron line: {error}") from None
+            cron_trigger(self.cron)
         return self
 
 
@@ -94,6 +51,8 @@ class Portfolio(Strict):
     )
     targets_on: Literal["positions", "exposures"] = "positions"
     policy: PolicySpec = PolicySpec()
+    #: Average of past prices that the trigger goes by; None: the present ones, see docs/prices.md.
+    smoothing: Smoothing | None = None
     schedule: Schedule = Schedule.model_validate({"every": "5m"})
     approvals: Literal["exact", "never"] = "exact"
     #: Who sees transactions before they are in a block, see docs/bundler.md.

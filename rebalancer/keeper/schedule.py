@@ -8,9 +8,9 @@ from threading import Event, Lock
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from rebalancer.config.calendar import cron_trigger
 from rebalancer.config.portfolio import Schedule
 
 
@@ -26,7 +26,7 @@ class Job:
 def trigger(schedule: Schedule) -> BaseTrigger:
     """APScheduler's trigger for a schedule, in UTC."""
     if schedule.cron is not None:
-        return CronTrigger.from_crontab(schedule.cron, timezone="UTC")
+        return cron_trigger(schedule.cron)
     return IntervalTrigger(seconds=schedule.every, timezone="UTC")
 
 

@@ -5,6 +5,7 @@ token, values are integers in 1e-8 of the numeraire, ratios are in parts per mil
 """
 
 from rebalancer.model.canonical import ADDED_LATER, digest, to_json, to_plain
+from rebalancer.model.circumstances import Circumstances
 from rebalancer.model.flow import Flow, FlowKind
 from rebalancer.model.goal import Goal, Scheme
 from rebalancer.model.outcome import (
@@ -25,7 +26,7 @@ from rebalancer.model.plan import (
     Rebalance,
     SwapLeg,
 )
-from rebalancer.model.policy import Policy
+from rebalancer.model.policy import PlannerKind, Policy, ResetRule, TriggerKind
 from rebalancer.model.price import Price, Quote
 from rebalancer.model.snapshot import (
     UNREADABLE,
@@ -63,6 +64,7 @@ __all__ = [
     "Amount",
     "BlockRef",
     "Bundle",
+    "Circumstances",
     "Costs",
     "Decision",
     "ExpectedPosition",
@@ -80,6 +82,7 @@ __all__ = [
     "LpLot",
     "PairState",
     "Plan",
+    "PlannerKind",
     "Policy",
     "PositionValue",
     "Price",
@@ -87,6 +90,7 @@ __all__ = [
     "Quote",
     "Reason",
     "Rebalance",
+    "ResetRule",
     "Reward",
     "Scheme",
     "SignedTransaction",
@@ -96,6 +100,7 @@ __all__ = [
     "Target",
     "Token",
     "TransactionOutcome",
+    "TriggerKind",
     "Valuation",
     "digest",
     "format_units",

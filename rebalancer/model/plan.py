@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from rebalancer.model.canonical import ADDED_LATER
 from rebalancer.model.token import Amount, Token
 
 
@@ -77,7 +78,8 @@ class Plan:
     ``deadline_ts`` bound what may be signed for it; a plan more than ``max_age_blocks`` behind the
     head is made again instead. ``net`` is the expected change of each token balance of the wallet.
     ``nav_after_e8`` is the NAV at the same prices once the legs are done; gas is paid beside it.
-    ``benefit_e8`` is the drift penalty that the plan removes.
+    ``benefit_e8`` is the drift penalty that the plan removes. ``withdrawal`` stays in the wallet
+    for its owner to take; positions and NAV are those without it.
     """
 
     parent: str
@@ -98,6 +100,7 @@ class Plan:
     max_fee_wei: int
     deadline_ts: int
     max_age_blocks: int
+    withdrawal: Amount | None = field(default=None, metadata=ADDED_LATER)
 
     def sold(self) -> tuple[Amount, ...]:
         """What the executor takes from the wallet, one amount per token, in order of first use."""

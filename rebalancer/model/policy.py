@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-TriggerKind = Literal["threshold", "calendar", "hybrid"]
+from rebalancer.model.canonical import ADDED_LATER
+from rebalancer.model.units import PPM
+
+TriggerKind = Literal["threshold", "calendar", "hybrid", "cost_aware"]
 BandRule = Literal["tighter", "wider"]
+ResetRule = Literal["share", "edge", "optimal"]
+PlannerKind = Literal["greedy", "optimal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +19,27 @@ class Policy:
     """All ratios in parts per million, all values in 1e-8 of the numeraire.
 
     ``trigger``: ``threshold`` fires when any position leaves its band, ``calendar`` when
-    ``calendar_s`` seconds have passed since the last rebalance, ``hybrid`` when both hold.
+    ``calendar_s`` seconds have passed since the last rebalance, ``hybrid`` when both hold,
+    ``cost_aware`` whenever a plan is worth its cost. With ``calendar_cron``, five fields in UTC,
+    the calendar is due at its first time after the last rebalance instead. Nothing trades within
+    ``cooldown_s`` of the last rebalance.
     ``band_abs_ppm`` is of NAV, ``band_rel_ppm`` of the target; ``band_rule`` picks the tighter or
     the wider when both are set. Nothing trades while no drift exceeds ``dead_band_ppm`` of NAV.
-    ``reset_ppm`` is how much of the drift is traded back: 1_000_000 to the target.
+    ``reset``: ``share`` trades ``reset_ppm`` of the drift back, 1_000_000 to the target; ``edge``
+    what is outside its band back to ``reset_edge_ppm`` of it, 1_000_000 to its edge; ``optimal``
+    takes band and reset from the J-band of docs/planner.md, which needs ``risk_aversion_ppm``.
     ``drift_aversion_ppm`` is kappa of docs/planner.md: the penalty of a drift vector d (shares of
-    NAV) is ``kappa / 2 * NAV * sum(d_i^2)``; a plan must cost less than the penalty it removes.
+    NAV) is ``kappa / 2 * NAV * sum(d_i^2)``; a plan must cost less than the penalty it removes,
+    by ``cost_margin_ppm`` of the cost. It is derived anew at each block where ``risk_aversion_ppm``
+    (eta, 4_000_000 for 4) is set. ``volatility_ppm`` is that of a position against the others, a
+    year; with ``volatility_half_life_s`` it is measured, by an EWMA of the ledger's prices.
+    ``band_volatility_ppm`` is the one that the bands are for: they scale with the true one.
+
+    Limits that are None are off: ``max_trade_e8`` of one token for another in a plan,
+    ``max_turnover_ppm`` of NAV in 24 hours, ``max_pool_share_ppm`` of a pool's reserve paid in,
+    ``max_price_age_s``, and ``max_stale_gain_ppm`` of the traded value that pools off the oracle may
+    seem to give (None: ``max_off_oracle_ppm``). Beyond a drift of ``extreme_drift_ppm``
+    ``max_cost_ppm`` does not apply.
     """
 
     trigger: TriggerKind
@@ -38,3 +58,19 @@ class Policy:
     max_gas_price_wei: int
     deadline_s: int
     max_age_blocks: int
+    calendar_cron: str | None = field(default=None, metadata=ADDED_LATER)
+    cooldown_s: int = field(default=0, metadata=ADDED_LATER)
+    cost_margin_ppm: int = field(default=0, metadata=ADDED_LATER)
+    reset: ResetRule = field(default="share", metadata=ADDED_LATER)
+    reset_edge_ppm: int = field(default=PPM, metadata=ADDED_LATER)
+    planner: PlannerKind = field(default="greedy", metadata=ADDED_LATER)
+    risk_aversion_ppm: int | None = field(default=None, metadata=ADDED_LATER)
+    volatility_ppm: int | None = field(default=None, metadata=ADDED_LATER)
+    volatility_half_life_s: int | None = field(default=None, metadata=ADDED_LATER)
+    band_volatility_ppm: int | None = field(default=None, metadata=ADDED_LATER)
+    max_trade_e8: int | None = field(default=None, metadata=ADDED_LATER)
+    max_turnover_ppm: int | None = field(default=None, metadata=ADDED_LATER)
+    max_pool_share_ppm: int | None = field(default=None, metadata=ADDED_LATER)
+    max_price_age_s: int | None = field(default=None, metadata=ADDED_LATER)
+    max_stale_gain_ppm: int | None = field(default=None, metadata=ADDED_LATER)
+    extreme_drift_ppm: int | None = field(default=None, metadata=ADDED_LATER)

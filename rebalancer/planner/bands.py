@@ -43,24 +43,39 @@ def band_ppm(target: Target, policy: Policy) -> int:
     return min(absolute, relative) if policy.band_rule == "tighter" else max(absolute, relative)
 
 
+def group_of(target: Target) -> str:
+    """The position, or the bucket that drifts as one."""
+    return target.bucket or target.position
+
+
+def grouped(targets: Sequence[Target]) -> dict[str, Target]:
+    """One target for each position or bucket, by its name; a bucket's is the sum of its members'.
+
+    The bands are those of the first member, which has the bucket's.
+    """
+    found: dict[str, Target] = {}
+    for target in targets:
+        name = group_of(target)
+        weight = found[name].weight_ppm if name in found else 0
+        found[name] = replace(found.get(name, target), weight_ppm=weight + target.weight_ppm)
+    return found
+
+
 def drifts(valuation: Valuation, targets: Sequence[Target], policy: Policy) -> tuple[Drift, ...]:
     """Drift and band of every position, or whole bucket, the largest drift first, then by name.
 
     What drifts is a bucket's sum: how it is shared among its members is nobody's target.
     """
-    single = position_drifts(valuation, targets, policy)
-    buckets = dict.fromkeys(target.bucket for target in targets if target.bucket is not None)
-    if not buckets:
-        return single
-    bucketed = {target.position for target in targets if target.bucket is not None}
-    found = [drift for drift in single if drift.position not in bucketed]
-    for bucket in buckets:
-        members = [target for target in targets if target.bucket == bucket]
-        together = replace(members[0], weight_ppm=sum(target.weight_ppm for target in members))
-        weights = [valuation.position(target.position).weight_ppm for target in members]
-        band = band_ppm(together, policy)
-        found.append(Drift(bucket, sum(weights), together.weight_ppm, band))
-    return _ordered(found)
+    weights: dict[str, int] = {}
+    for target in targets:
+        name = group_of(target)
+        weights[name] = weights.get(name, 0) + valuation.position(target.position).weight_ppm
+    return _ordered(
+        [
+            Drift(name, weights[name], together.weight_ppm, band_ppm(together, policy))
+            for name, together in grouped(targets).items()
+        ]
+    )
 
 
 def position_drifts(

@@ -18,6 +18,7 @@ from rebalancer.model import (
     Valuation,
     mul_div_up,
 )
+from rebalancer.planner.bands import drifts
 from rebalancer.planner.benefit import benefit_e8
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.replay import replay
@@ -49,7 +50,7 @@ def appraise(problem: Problem, legs: Sequence[SwapLeg]) -> Appraisal:
     """Replay ``legs`` and price them; raises PlanError where they cannot be replayed."""
     snapshot = problem.snapshot
     done = replay(snapshot, legs)
-    after = value(done, problem.targets)
+    after = value(problem.without_owed(done), problem.targets)
     net = net_changes(snapshot, done, legs)
     return Appraisal(
         legs=tuple(legs),
@@ -77,11 +78,15 @@ def net_changes(before: Snapshot, after: Snapshot, legs: Sequence[SwapLeg]) -> t
 def cost_gate(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
     """Why the plan is not worth it: benefit not above cost, or cost too large a share; or ().
 
-    Both are judged by ``gate_cost_e8``: a stale pool's gift pays for nothing.
+    Both are judged by ``gate_cost_e8``: a stale pool's gift pays for nothing. The benefit must
+    exceed the cost by the policy's margin. What is owed to a withdrawal need not be worth it, and
+    while the drift is extreme no share of the traded value is too large.
     """
     reasons = []
     cost, numeraire = appraisal.gate_cost_e8, problem.snapshot.numeraire
-    if appraisal.benefit_e8 <= cost:
+    margin_ppm = problem.policy.cost_margin_ppm
+    short = appraisal.benefit_e8 * PPM <= cost * (PPM + margin_ppm)
+    if short and problem.owed is None:
         spent, gained = told_apart(
             lambda v, places: money(v, numeraire, places), cost, appraisal.benefit_e8
         )
@@ -92,13 +97,14 @@ def cost_gate(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
                 text=(
                     f"Rebalancing would cost {spent} ({gas} of it gas), and the drift penalty "
                     f"that it removes is {gained}"
+                    + (f"; it must be more by {percent(margin_ppm)}" if margin_ppm else "")
                 ),
                 measured=cost,
                 limit=appraisal.benefit_e8,
             )
         )
     share = cost_share_ppm(cost, appraisal.costs.traded_e8)
-    if share > problem.policy.max_cost_ppm:
+    if share > problem.policy.max_cost_ppm and not is_extreme(problem):
         shown, limit = told_apart(percent, share, problem.policy.max_cost_ppm, most_places=4)
         traded = money(appraisal.costs.traded_e8, numeraire)
         reasons.append(
@@ -113,6 +119,15 @@ def cost_gate(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
             )
         )
     return tuple(reasons)
+
+
+def is_extreme(problem: Problem) -> bool:
+    """Whether a drift is so large that mending it may cost any share of the traded value."""
+    limit = problem.policy.extreme_drift_ppm
+    if limit is None:
+        return False
+    largest = drifts(problem.valuation, problem.targets, problem.policy)[0]
+    return abs(largest.drift_ppm) > limit
 
 
 def cost_share_ppm(cost_e8: int, traded_e8: int) -> int:

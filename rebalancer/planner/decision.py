@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from rebalancer.amm.valuation import shares_ppm
+from rebalancer.amm.valuation import shares_ppm, value
 from rebalancer.errors import PlanError
 from rebalancer.model import (
+    Circumstances,
     Decision,
     ExpectedPosition,
     Hold,
@@ -21,13 +22,16 @@ from rebalancer.model import (
     digest,
 )
 from rebalancer.planner.bands import drifts
+from rebalancer.planner.calibration import settle
 from rebalancer.planner.costs import Appraisal, appraise, cost_gate
 from rebalancer.planner.gas_schedule import PRAGUE, GasSchedule
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, violations
-from rebalancer.planner.problem import Problem, Proposer
-from rebalancer.planner.texts import gwei, money, told_apart
+from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposer
+from rebalancer.planner.smoothed import smoothing_note, trigger_valuation
+from rebalancer.planner.texts import gwei, money, percent, told_apart
 from rebalancer.planner.triggers import evaluate
+from rebalancer.planner.withdrawal import raised_e8, raising, set_aside, still_lacking
 
 _GREEDY = GreedyProposer()
 
@@ -38,41 +42,37 @@ def decide(
     targets: Sequence[Target],
     policy: Policy,
     last_rebalance_ts: int | None,
-    proposer: Proposer = _GREEDY,
+    proposer: Proposer | None = None,
     gas_schedule: GasSchedule = PRAGUE,
+    circumstances: Circumstances = NOTHING_ELSE,
 ) -> Decision:
     """Decide whether to trade, and how.
 
     ``valuation`` is ``amm.valuation.value(snapshot, targets)``; ``last_rebalance_ts`` is the
     timestamp of the block of the last rebalance, None for never. The clock is the snapshot's block.
-    The same input gives the same bytes of ``to_json``, and the order of targets, balances, pairs
-    and prices changes nothing but ``parent``. Raises PlanError for input that does not belong
-    together and for a plan that contradicts itself.
+    Without ``proposer`` the policy's planner proposes. The same input gives the same bytes of
+    ``to_json``, and the order of targets, balances, pairs and prices changes nothing but
+    ``parent``. Raises PlanError for input that does not belong together and for a plan that
+    contradicts itself.
     """
     _check(snapshot, valuation, targets)
-    ordered = tuple(sorted(targets, key=lambda t: t.position))
-    problem = Problem(snapshot, _by_name(valuation), ordered, policy, gas_schedule)
     parent = digest(valuation)
-
     if valuation.unread:
         return _hold(snapshot, parent, _unread(snapshot, valuation))
 
-    verdict = evaluate(
-        drifts(problem.valuation, ordered, policy),
-        policy,
-        snapshot.block.timestamp,
-        last_rebalance_ts,
-    )
+    case = pose(snapshot, valuation, targets, policy, gas_schedule, circumstances)
+    verdict = asked(case, last_rebalance_ts)
     if not verdict.fired:
         return _hold(snapshot, parent, verdict.reasons)
-    if problem.gas_price_wei > policy.max_gas_price_wei:
-        return _hold(snapshot, parent, (_gas_too_dear(problem),))
+    if case.gas_price_wei > policy.max_gas_price_wei:
+        return _hold(snapshot, parent, (_gas_too_dear(case),))
 
-    proposal = proposer.propose(problem)
+    problem = replace(case, only_raise=verdict.only_raise)
+    proposal = (proposer or proposer_of(policy)).propose(problem)
     if not proposal.legs:
         return _hold(snapshot, parent, (_nothing_to_trade(problem), *proposal.limits))
     appraisal = appraise(problem, proposal.legs)
-    plan = _plan(problem, parent, appraisal)
+    plan = _plan(problem, parent, _rules_id(targets, policy), appraisal)
     if defects := violations(problem, plan, CONSISTENCY):
         raise PlanError(
             f"the plan contradicts itself: {defects[0].text}",
@@ -86,10 +86,69 @@ def decide(
         parent=parent,
         block_number=snapshot.block.number,
         block_hash=snapshot.block.hash,
-        reasons=verdict.reasons,
-        limits=proposal.limits,
+        reasons=(*verdict.reasons, *_worth_it(problem, appraisal)),
+        limits=(*still_lacking(problem, plan), *proposal.limits),
         plan=plan,
     )
+
+
+def pose(
+    snapshot: Snapshot,
+    valuation: Valuation,
+    targets: Sequence[Target],
+    policy: Policy,
+    gas_schedule: GasSchedule,
+    circumstances: Circumstances,
+) -> Problem:
+    """The problem at this snapshot: a withdrawal set aside, positions by name, rules settled."""
+    ordered = tuple(sorted(targets, key=lambda t: t.position))
+    rest, owed = set_aside(snapshot, circumstances.withdrawal)
+    if rest is not snapshot:
+        valuation = value(rest, ordered)
+    valuation = _by_name(valuation)
+    rules = settle(rest, valuation.nav_e8, ordered, policy, gas_schedule, circumstances)
+    return Problem(
+        snapshot=rest,
+        valuation=valuation,
+        targets=rules.targets,
+        policy=rules.policy,
+        gas_schedule=gas_schedule,
+        circumstances=circumstances,
+        owed=owed,
+        edges=rules.edges,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whether there is a reason to trade; ``only_raise``: only to pay for a withdrawal."""
+
+    fired: bool
+    only_raise: bool
+    reasons: tuple[Reason, ...]
+
+
+def asked(problem: Problem, last_rebalance_ts: int | None) -> Asked:
+    """The trigger's verdict, or the withdrawal's: one that lacks something waits for no trigger."""
+    found = drifts(trigger_valuation(problem), problem.targets, problem.policy)
+    verdict = evaluate(
+        found,
+        problem.policy,
+        problem.snapshot.block.timestamp,
+        last_rebalance_ts,
+        problem.circumstances.calendar_due_ts,
+    )
+    verdict = replace(verdict, reasons=(*verdict.reasons, *smoothing_note(problem)))
+    if problem.owed is None:
+        return Asked(verdict.fired, False, verdict.reasons)
+    wanted = raising(problem)
+    reasons = (wanted, *verdict.reasons) if verdict.fired else (wanted,)
+    return Asked(True, not verdict.fired, reasons)
+
+
+def proposer_of(policy: Policy) -> Proposer:
+    """The planner that the policy names."""
+    return _GREEDY
 
 
 def _check(snapshot: Snapshot, valuation: Valuation, targets: Sequence[Target]) -> None:
@@ -155,11 +214,31 @@ def _nothing_to_trade(problem: Problem) -> Reason:
     return Reason("nothing_to_trade", text)
 
 
-def _plan(problem: Problem, parent: str, appraisal: Appraisal) -> Plan:
+def _worth_it(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
+    """For a cost-aware trigger, what made it fire: benefit against cost."""
+    if problem.policy.trigger != "cost_aware" or problem.only_raise:
+        return ()
+    cost, benefit = appraisal.gate_cost_e8, appraisal.benefit_e8
+    margin = percent(problem.policy.cost_margin_ppm)
+    numeraire = problem.snapshot.numeraire
+    text = (
+        f"Trading costs {money(cost, numeraire)} and removes a drift penalty of "
+        f"{money(benefit, numeraire)}; worth it is {margin} more than the cost"
+    )
+    return (Reason("worth_its_cost_e8", text, benefit, cost),)
+
+
+def _rules_id(targets: Sequence[Target], policy: Policy) -> str:
+    """Digest of the rules as the file has them, targets by name."""
+    ordered = tuple(sorted(targets, key=lambda t: t.position))
+    return digest({"targets": ordered, "policy": policy})
+
+
+def _plan(problem: Problem, parent: str, rules_id: str, appraisal: Appraisal) -> Plan:
     snapshot, policy = problem.snapshot, problem.policy
     return Plan(
         parent=parent,
-        policy=digest({"targets": problem.targets, "policy": policy}),
+        policy=rules_id,
         chain_id=snapshot.block.chain_id,
         block_number=snapshot.block.number,
         block_hash=snapshot.block.hash,
@@ -168,7 +247,7 @@ def _plan(problem: Problem, parent: str, appraisal: Appraisal) -> Plan:
         legs=appraisal.legs,
         net=appraisal.net,
         positions=_expected(problem.valuation, appraisal.after),
-        nav_before_e8=problem.valuation.nav_e8,
+        nav_before_e8=problem.valuation.nav_e8 - raised_e8(problem, appraisal.net),
         nav_after_e8=appraisal.after.nav_e8,
         costs=appraisal.costs,
         benefit_e8=appraisal.benefit_e8,
@@ -176,6 +255,7 @@ def _plan(problem: Problem, parent: str, appraisal: Appraisal) -> Plan:
         max_fee_wei=policy.max_gas_price_wei,
         deadline_ts=snapshot.block.timestamp + policy.deadline_s,
         max_age_blocks=policy.max_age_blocks,
+        withdrawal=problem.circumstances.withdrawal,
     )
 
 

@@ -43,6 +43,10 @@ class GasSchedule:
             - self.chained_saving * chained
         )
 
+    def trade(self) -> int:
+        """Gas of the smallest plan: one swap, two tokens, one approval."""
+        return self.base + self.per_swap + 2 * self.per_token + self.per_approval
+
 
 #: contracts/Executor.vy on official Uniswap V2 pair bytecode with plain ERC-20s under the Prague
 #: rules: reproduces tests/contracts/gas_snapshot.json to the unit (93,355 for one swap, 61,286 for

@@ -61,13 +61,17 @@ def _sized_for_cost(problem: Problem, market: Market, stuck: frozenset[Token]) -
 
 
 def _most_gain(problem: Problem, matched: Matched) -> tuple[Appraisal, tuple[Reason, ...]]:
-    """The first so many trades that gain most, and what was left out for it, if anything."""
+    """The first so many trades that gain most, and what was left out for it, if anything.
+
+    What a withdrawal needs is kept whatever it gains.
+    """
+    least = max(matched.owed_trades, 1)
     prefixes = []
     legs: tuple[SwapLeg, ...] = ()
     for trade in matched.trades:
         legs = (*legs, *trade)
         prefixes.append(appraise(problem, legs))
-    best = max(prefixes, key=lambda a: (a.gain_e8, -len(a.legs)))
+    best = max(prefixes[least - 1 :], key=lambda a: (a.gain_e8, -len(a.legs)))
     whole = prefixes[-1]
     if best is whole:
         return best, ()

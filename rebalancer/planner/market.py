@@ -31,10 +31,14 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Usable pairs by address: as the snapshot has them, and as earlier legs have left them."""
+    """Usable pairs by address: as the snapshot has them, and as earlier legs have left them.
+
+    ``max_share_ppm`` of a reserve of the snapshot is what a plan may pay into it, None: anything.
+    """
 
     start: Mapping[str, PairState]
     now: Mapping[str, PairState]
+    max_share_ppm: int | None = None
 
     def amounts(self, route: Route, amount_in: int) -> tuple[int, ...]:
         """``amount_in`` and what each hop pays out, exactly; 0 from where a hop buys nothing."""
@@ -54,15 +58,17 @@ class Market:
         )
 
     def capacity(self, route: Route, max_impact_ppm: int) -> int:
-        """Most that the route takes while every hop keeps the impact limit and holds its reserves.
+        """Most that the route takes while every hop keeps its limits of impact, share and size.
 
         Exact: one unit more breaks a limit, less always fits. Negative where not even nothing fits,
         because earlier legs have used up a hop's limit.
         """
         most = UINT112_MAX
         for address, token in zip(reversed(route.pairs), reversed(route.tokens[:-1]), strict=True):
-            now = self.now[address]
-            room = hop_capacity(self.start[address], now, token, max_impact_ppm)
+            start, now = self.start[address], self.now[address]
+            room = hop_capacity(start, now, token, max_impact_ppm)
+            if self.max_share_ppm is not None:
+                room = min(room, share_capacity(start, now, token, self.max_share_ppm))
             most = min(room, _most_in(now, token, most))
         return most
 
@@ -119,6 +125,21 @@ def hop_capacity(start: PairState, now: PairState, token_in: Token, max_impact_p
     if now.fee_ppm == PPM:
         return room
     return min(room, spare // (PPM - now.fee_ppm))
+
+
+def share_capacity(start: PairState, now: PairState, token_in: Token, max_share_ppm: int) -> int:
+    """Largest input that keeps what is paid in within a share of the snapshot's reserve."""
+    reserve, first = now.reserves(token_in)[0], start.reserves(token_in)[0]
+    return first * max_share_ppm // PPM - (reserve - first)
+
+
+def pool_share_ppm(start: PairState, now: PairState, token_in: Token, amount_in: int) -> int:
+    """What is paid in, net of what earlier legs took out, as a share of the first reserve, ppm up.
+
+    0 where less is there than in the snapshot.
+    """
+    reserve, first = now.reserves(token_in)[0], start.reserves(token_in)[0]
+    return max(mul_div_up(reserve + amount_in - first, PPM, first), 0)
 
 
 def _most_in(pair: PairState, token_in: Token, amount_out: int) -> int:
@@ -180,4 +201,4 @@ def open_market(snapshot: Snapshot, policy: Policy) -> tuple[Market, tuple[Reaso
             reasons.append(Reason("off_oracle_ppm", text, gap, policy.max_off_oracle_ppm))
             continue
         usable[pair.address] = pair
-    return Market(usable, usable), tuple(reasons)
+    return Market(usable, usable, policy.max_pool_share_ppm), tuple(reasons)

@@ -2,23 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rebalancer.errors import PlanError
-from rebalancer.model import Policy, Reason, Snapshot, SwapLeg, Target, Token, Valuation
+from rebalancer.model import (
+    Amount,
+    Circumstances,
+    Policy,
+    Reason,
+    Snapshot,
+    SwapLeg,
+    Target,
+    Token,
+    Valuation,
+)
 from rebalancer.planner.gas_schedule import GasSchedule
+
+#: No deposits, no withdrawal, nothing measured.
+NOTHING_ELSE = Circumstances()
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Everything that a proposal may depend on; positions and targets are in order of name."""
+    """Everything that a proposal may depend on; positions and targets are in order of name.
+
+    ``snapshot`` and ``valuation`` are without what a withdrawal takes; ``owed`` is what the wallet
+    does not hold of it and must buy, before anything else and ``only_raise`` nothing else. The
+    rules are settled: kappa and bands are numbers. ``edges`` are the drifts, by position or bucket
+    in ppm of NAV, that trading leaves at most; None where it goes a share of the way instead.
+    """
 
     snapshot: Snapshot
     valuation: Valuation
     targets: tuple[Target, ...]
     policy: Policy
     gas_schedule: GasSchedule
+    circumstances: Circumstances = NOTHING_ELSE
+    owed: Amount | None = None
+    only_raise: bool = False
+    edges: Mapping[str, int] | None = None
+
+    @property
+    def owed_e8(self) -> int:
+        """What ``owed`` is worth, rounded up."""
+        return (
+            0 if self.owed is None else self.snapshot.price(self.owed.token).value_up(self.owed.raw)
+        )
+
+    def without_owed(self, done: Snapshot) -> Snapshot:
+        """``done`` less what is owed to a withdrawal, as far as it is there by then."""
+        owed = self.owed
+        if owed is None:
+            return done
+        left = tuple(
+            Amount(a.token, max(a.raw - owed.raw, 0)) if a.token == owed.token else a
+            for a in done.balances
+        )
+        return replace(done, balances=left)
+
+    def is_position(self, token: Token) -> bool:
+        """Whether ``token`` itself is one of the portfolio's positions."""
+        return any(target.position == token.symbol for target in self.targets)
 
     @property
     def gas_price_wei(self) -> int:

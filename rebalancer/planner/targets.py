@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from rebalancer.model import PPM, Amount, Reason, Token, mul_div_down, mul_div_up
-from rebalancer.planner.bands import Drift
+from rebalancer.model import PPM, Amount, Reason, Target, Token, mul_div_down, mul_div_up
+from rebalancer.planner.bands import Drift, group_of
 from rebalancer.planner.market import open_market
 from rebalancer.planner.problem import Problem
+from rebalancer.planner.reset import back_to_edges
 from rebalancer.planner.routes import stuck_tokens
 from rebalancer.planner.texts import points, signed_points, told_apart
 
@@ -34,34 +35,58 @@ def aims(problem: Problem, stuck: Set[Token], cost_e8: int = 0) -> tuple[Aim, ..
     LP positions and ``stuck`` tokens keep their value; the rest share what remains of NAV, less the
     ``cost_e8`` that trading is expected to lose on the way, in proportion to their targets. All of
     them together then want what they are worth now, less that cost. Where no tradable token has a
-    target there is nothing to buy, and everyone keeps what he has. Rounded down.
+    target there is nothing to buy, and everyone keeps what he has. Rounded down. What is owed to a
+    withdrawal comes off what is shared, and its token wants that much more.
     """
-    movable: list[tuple[Token, int, int]] = []
+    movable: list[tuple[Token, int, Target]] = []
     for target in problem.targets:
         token = problem.token(target.position)
         if token is not None and token not in stuck:
             value_e8 = problem.valuation.position(target.position).value_e8
-            movable.append((token, value_e8, target.weight_ppm))
-    together = sum(value for _, value, _ in movable)
-    weights = sum(weight for _, _, weight in movable)
-    reset_ppm = problem.policy.reset_ppm
+            movable.append((token, value_e8, target))
+    values = [value for _, value, _ in movable]
+    together = sum(values) - problem.owed_e8
+    weights = sum(target.weight_ppm for _, _, target in movable)
+    # A withdrawal is met in full, so what pays for it goes all the way.
+    edges = problem.edges if problem.owed is None else None
+    to_target = problem.owed is not None or edges is not None
+    reset_ppm = PPM if to_target else problem.policy.reset_ppm
     # Only the traded part of the way pays the cost, so that all wanted values add up to what is
     # left: a reset of one half must see twice the cost.
     shared = max(together - mul_div_up(cost_e8, PPM, reset_ppm), 0) if reset_ppm else together
+    fulls = [
+        mul_div_down(shared, target.weight_ppm, weights) if weights else value
+        for _, value, target in movable
+    ]
+    if edges is None:
+        wanted = [
+            mul_div_down(value * (PPM - reset_ppm) + full * reset_ppm, 1, PPM)
+            for value, full in zip(values, fulls, strict=True)
+        ]
+    else:
+        names = [group_of(target) for _, _, target in movable]
+        nav_e8 = problem.valuation.nav_e8
+        edges_e8 = {name: mul_div_down(e, nav_e8, PPM) for name, e in edges.items()}
+        wanted = back_to_edges(names, values, fulls, edges_e8, shared)
+    owed = problem.owed
     found = []
-    for token, value_e8, weight in movable:
-        full = mul_div_down(shared, weight, weights) if weights else value_e8
-        wanted = mul_div_down(value_e8 * (PPM - reset_ppm) + full * reset_ppm, 1, PPM)
+    for (token, value_e8, _), full, want in zip(movable, fulls, wanted, strict=True):
+        extra = problem.owed_e8 if owed is not None and owed.token == token else 0
         held = problem.snapshot.balance(token)
-        found.append(Aim(token, held, value_e8, full, wanted))
+        found.append(Aim(token, held, value_e8, full + extra, want + extra))
+    if owed is not None and owed.token not in stuck and not problem.is_position(owed.token):
+        found.append(Aim(owed.token, 0, 0, problem.owed_e8, problem.owed_e8))
     return tuple(found)
 
 
 def stuck_positions(problem: Problem) -> frozenset[Token]:
     """Tokens of the portfolio that no usable route joins with any other of them."""
     market, _ = open_market(problem.snapshot, problem.policy)
-    tokens = (problem.token(target.position) for target in problem.targets)
-    return stuck_tokens(market, [token for token in tokens if token is not None])
+    found = (problem.token(target.position) for target in problem.targets)
+    tokens = [token for token in found if token is not None]
+    if problem.owed is not None and problem.owed.token not in tokens:
+        tokens.append(problem.owed.token)
+    return stuck_tokens(market, tokens)
 
 
 def spare(problem: Problem, aim: Aim) -> Amount:

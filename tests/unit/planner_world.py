@@ -12,6 +12,7 @@ from rebalancer.model import (
     E8,
     Amount,
     BlockRef,
+    Circumstances,
     Decision,
     LpHolding,
     PairState,
@@ -23,6 +24,7 @@ from rebalancer.model import (
     Token,
 )
 from rebalancer.planner import PRAGUE, Problem, decide
+from rebalancer.planner.decision import pose
 from rebalancer.planner.routes import min_amount_out
 
 GWEI = 10**9
@@ -116,9 +118,9 @@ def holding(weth: int = 600_000, wbtc: int = 200_000, usdc: int = 200_000, **mor
 
 
 def problem(at: Snapshot, targets: Sequence[Target] = TARGETS, **changes: Any) -> Problem:
+    circumstances = changes.pop("circumstances", Circumstances())
     policy = replace(POLICY, **changes)
-    ordered = tuple(sorted(targets, key=lambda t: t.position))
-    return Problem(at, value(at, ordered), ordered, policy, PRAGUE)
+    return pose(at, value(at, targets), targets, policy, PRAGUE, circumstances)
 
 
 def decided(
@@ -127,8 +129,8 @@ def decided(
     last_ts: int | None = None,
     **changes: Any,
 ) -> Decision:
-    """The decision under POLICY with ``changes``; ``proposer`` goes to ``decide``."""
-    extra = {"proposer": changes.pop("proposer")} if "proposer" in changes else {}
+    """The decision under POLICY with ``changes``; some of them go to ``decide`` itself."""
+    extra = {key: changes.pop(key) for key in ("proposer", "circumstances") if key in changes}
     policy = replace(POLICY, **changes)
     return decide(at, value(at, targets), targets, policy, last_ts, **extra)
 
