@@ -159,7 +159,8 @@ class Snapshot:
     ``pairs`` every pool that can be traded or is held; ``prices`` one price per token of both.
     ``native_wei`` is the gas purse and no position. ``priority_fee_wei`` is what the node suggests.
     What could not be read, or is not safe to trade, stands in ``held_out`` by name; ``proxies`` are
-    the tokens whose code can be exchanged.
+    the tokens whose code can be exchanged. ``trigger_prices``, if any, are smoothed prices of the
+    tokens by which it is decided whether to trade, and nothing else.
     """
 
     block: BlockRef
@@ -174,6 +175,7 @@ class Snapshot:
     priority_fee_wei: int
     held_out: tuple[HeldOut, ...] = field(default=(), metadata=ADDED_LATER)
     proxies: tuple[Proxy, ...] = field(default=(), metadata=ADDED_LATER)
+    trigger_prices: tuple[Price, ...] = field(default=(), metadata=ADDED_LATER)
 
     def balance(self, token: Token) -> int:
         """Balance of ``token`` in its smallest unit; 0 when it was not read."""

@@ -6,7 +6,7 @@ or a product of parts, of which enough must agree. See docs/prices.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
@@ -101,10 +101,44 @@ def read_prices(
     with every number where too few of several agree.
     """
     state = State(block, answers, past or {})
-    unit = wanted.numeraire and _usd_price(wanted.numeraire, state)
+    return _in_numeraire(wanted, lambda pricing: _usd_price(pricing, state))
+
+
+def feeds_of(wanted: Quotes) -> tuple[str, ...]:
+    """Addresses of the Chainlink feeds that are needed."""
+    feeds = (part.feed.address for part in wanted.parts() if isinstance(part, Chainlink))
+    return tuple(dict.fromkeys(feeds))
+
+
+def smoothed_prices(
+    answers: Answers,
+    wanted: Quotes,
+    block: BlockRef,
+    past: Mapping[int, Past],
+    smoothed: Mapping[str, Fraction],
+) -> tuple[Price, ...]:
+    """The tokens' prices from the same sources as ``read_prices`` takes them from, with averages
+    in place of the answers of the feeds (by address, in their own decimals).
+
+    An average over a window is smooth already, and a spot price has no history: they stay.
+    """
+    state = State(block, answers, past)
+    calm = replace(state, smoothed=smoothed)
 
     def priced(pricing: Pricing) -> Price:
-        price = _usd_price(pricing, state)
+        now = _usd_price(pricing, state)
+        source = next(s for s in pricing.sources if _name(s) == now.source)
+        price = _price(pricing.token, _product(source, calm), ())
+        return replace(price, source=f"{now.source}, smoothed")
+
+    return _in_numeraire(wanted, priced).prices
+
+
+def _in_numeraire(wanted: Quotes, in_usd: Callable[[Pricing], Price]) -> PriceList:
+    unit = wanted.numeraire and in_usd(wanted.numeraire)
+
+    def priced(pricing: Pricing) -> Price:
+        price = in_usd(pricing)
         return _in_token(price, unit) if unit else price
 
     return PriceList(priced(wanted.native), tuple(map(priced, wanted.tokens)))
@@ -183,7 +217,7 @@ def _quote(token: Token, name: str, reading: Reading | ReadError, agrees: bool) 
 
 def _price(token: Token, reading: Reading, said: tuple[Quote, ...]) -> Price:
     ratio = _per_unit(token, reading.ratio)
-    source = said[0].source
+    source = said[0].source if said else ""
     return Price(token, ratio.numerator, ratio.denominator, source, reading.updated_at, said)
 
 

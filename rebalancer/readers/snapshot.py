@@ -8,7 +8,7 @@ from itertools import chain
 
 from rebalancer.config.portfolio import LpSpec, ResolvedPortfolio
 from rebalancer.evm.rpc import Rpc
-from rebalancer.model import LpEntry, LpHolding, Snapshot
+from rebalancer.model import LpEntry, LpHolding, Price, Snapshot
 from rebalancer.readers.chain import read_block, read_fee_and_recheck
 from rebalancer.readers.entries import read_entries
 from rebalancer.readers.farms import (
@@ -21,7 +21,15 @@ from rebalancer.readers.farms import (
 from rebalancer.readers.fence import ask
 from rebalancer.readers.pairs import pair_calls, read_pairs, read_shares, route_pools
 from rebalancer.readers.past import read_past
-from rebalancer.readers.prices import past_calls, price_calls, quotes, read_prices
+from rebalancer.readers.prices import (
+    feeds_of,
+    past_calls,
+    price_calls,
+    quotes,
+    read_prices,
+    smoothed_prices,
+)
+from rebalancer.readers.smoothing import read_rounds, smoothed_feeds
 from rebalancer.readers.tokens import (
     balance_of,
     native_balance,
@@ -76,6 +84,11 @@ def read_snapshot(
     pools = tuple(p for p in pools if not lost & {p.token0.address, p.token1.address})
     past = read_past(rpc, network.multicall3, at, past_calls(wanted))
     prices = read_prices(answers, wanted, at, past)
+    calm: tuple[Price, ...] = ()
+    if smoothing := resolved.portfolio.smoothing:
+        rounds = read_rounds(rpc, network.multicall3, answers, feeds_of(wanted), at)
+        averages = smoothed_feeds(rounds, at.timestamp, smoothing)
+        calm = smoothed_prices(answers, wanted, at, past, averages)
     shares = {lp.pair: read_shares(answers, lp, wallet, at.number) for lp in lps}
     pairs = read_pairs(answers, pools, lps, at.number)
     entries = read_entries(rpc, lps, at)
@@ -95,6 +108,7 @@ def read_snapshot(
         prices=tuple(p for p in prices.prices if p.token.address not in lost),
         priority_fee_wei=priority_fee_wei,
         held_out=(*unreadable, *unvalued, *unstaked),
+        trigger_prices=tuple(p for p in calm if p.token.address not in lost),
     )
 
 

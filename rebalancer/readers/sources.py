@@ -9,7 +9,7 @@ no time, and a feed that is not written to any more does not say so: only its ag
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
 
@@ -26,11 +26,15 @@ from rebalancer.readers.twap import Accumulator, average
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What was answered at the block, and at the blocks a window before it."""
+    """What was answered at the block, and at the blocks a window before it.
+
+    ``smoothed`` holds averages, in the feed's own decimals, that stand in for a feed's answer.
+    """
 
     block: BlockRef
     answers: Answers
     past: Mapping[int, Past]
+    smoothed: Mapping[str, Fraction] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,8 @@ class Chainlink(Present):
             )
         if self.sequencer is not None:
             _require_sequencer(self.sequencer, state)
-        return Reading(Fraction(answer, 10**feed.decimals), updated_at, block.number)
+        taken = state.smoothed.get(feed.address, Fraction(answer))
+        return Reading(taken / 10**feed.decimals, updated_at, block.number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner_world import DOLLARS, UNI, USDC, WBTC, WETH, decided, holding, price, problem
+from planner_world import DOLLARS, UNI, USDC, WBTC, WETH, decided, holding, pool, price, problem
 
-from rebalancer.model import Hold, Price, Rebalance, Snapshot, to_json
+from rebalancer.model import Hold, Price, Rebalance, to_json
 from rebalancer.planner.smoothed import smoothing_note, trigger_valuation
 
 
-def at_prices(snapshot: Snapshot, **dollars: int) -> tuple[Price, ...]:
+def at_prices(**dollars: int) -> tuple[Price, ...]:
     return tuple(
         price(token, dollars.get(token.symbol, DOLLARS[token])) for token in (WETH, WBTC, USDC, UNI)
     )
 
 
-#: At target, and a spike of WETH by half that has just begun.
+#: At target, and a spike of WETH by half that has just begun, in the pools as well.
 CALM = holding(500_000, 250_000, 250_000)
-SPIKE = replace(CALM, prices=at_prices(CALM, WETH=3_000))
+DEARER = (
+    pool(1, USDC, WETH, 50_000_000, skew_ppm=-333_333),
+    pool(2, WBTC, WETH, 20_000_000, skew_ppm=-333_333),
+)
+SPIKE = replace(CALM, prices=at_prices(WETH=3_000), pairs=DEARER)
 
 
 def test_a_spike_alone__fires__and_does_not_where_its_average_is_inside_the_band() -> None:
     assert isinstance(decided(SPIKE), Rebalance)
-    smoothed = replace(SPIKE, trigger_prices=at_prices(SPIKE, WETH=2_050))
+    smoothed = replace(SPIKE, trigger_prices=at_prices(WETH=2_050))
     hold = decided(smoothed)
     assert isinstance(hold, Hold)
     assert "smoothed_prices" in {reason.code for reason in hold.reasons}
@@ -34,7 +38,7 @@ def test_a_spike_alone__fires__and_does_not_where_its_average_is_inside_the_band
 
 
 def test_an_average_that_has_moved__fires__and_the_plan_goes_by_the_present() -> None:
-    moved = replace(SPIKE, trigger_prices=at_prices(SPIKE, WETH=2_900))
+    moved = replace(SPIKE, trigger_prices=at_prices(WETH=2_900))
     found, plain = decided(moved), decided(SPIKE)
     assert isinstance(found, Rebalance)
     assert isinstance(plain, Rebalance)
@@ -45,17 +49,16 @@ def test_an_average_that_has_moved__fires__and_the_plan_goes_by_the_present() ->
 
 def test_what_is_over_by_now__is_not_traded_for_its_average() -> None:
     """The average is still outside, the portfolio is not: there is nothing to gain."""
-    over = replace(CALM, trigger_prices=at_prices(CALM, WETH=3_000))
+    over = replace(CALM, trigger_prices=at_prices(WETH=3_000))
     hold = decided(over)
     assert isinstance(hold, Hold)
     assert "nothing_to_trade" in {reason.code for reason in hold.reasons}
 
 
 def test_without_averages__nothing_is_different() -> None:
-    assert trigger_valuation(problem(SPIKE)) is problem(SPIKE).valuation or trigger_valuation(
-        problem(SPIKE)
-    ) == (problem(SPIKE).valuation)
-    assert smoothing_note(problem(SPIKE)) == ()
+    present = problem(SPIKE)
+    assert trigger_valuation(present) is present.valuation
+    assert smoothing_note(present) == ()
     same = replace(SPIKE, trigger_prices=SPIKE.prices)
     assert smoothing_note(problem(same)) == ()
     assert trigger_valuation(problem(same)).positions == problem(SPIKE).valuation.positions
