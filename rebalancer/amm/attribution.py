@@ -176,7 +176,7 @@ def _lp_path(
     final = end[1].shares if end else 0
     mine = [flow for flow in flows if flow.asset == address]
     deposited = shares + _sum(mine, "deposit", "withdrawal")
-    traded = deposited + _sum(mine, "trade", "claim")
+    traded = deposited + _sum(mine, "trade")
     path = [0, 0, 0]
     if start is not None:
         path = list(_unmoved(before, after, start[0], shares))

@@ -196,6 +196,29 @@ def test_shares__added_and_withdrawn() -> None:
     assert found.nav == Parts(0, 0, 0, 0, 0, 0)
 
 
+def test_shares__withdrawn_from_what_was_added_meanwhile() -> None:
+    """On the way through the flows there are fewer than none."""
+    after = snapshot(200, shares=6 * 10**12)
+    flows = [
+        flow("withdrawal", POOL.address, -4 * 10**12),
+        flow("trade", POOL.address, 10**13),
+    ]
+    found = explain(snapshot(shares=0), after, flows)
+    assert change(found, LP) == Parts(0, 0, 0, -16_000 * E8, 40_000 * E8, 0)
+
+
+def test_claim__of_a_token_that_is_a_position__is_a_trade_there() -> None:
+    after = snapshot(200, usdc=20_007 * 10**6)
+    found = explain(snapshot(), after, [flow("claim", USDC.address, 7 * 10**6, "0xelsewhere")])
+    assert change(found, "USDC") == Parts(0, 0, 0, 0, 7 * E8, 0)
+
+
+def test_pool__that_was_emptied__is_explained_by_the_trade() -> None:
+    after = replace(snapshot(200, shares=0), pairs=(), holdings=())
+    found = explain(snapshot(), after, [flow("trade", POOL.address, -(10**13))])
+    assert change(found, LP) == Parts(0, 0, 0, 0, -40_000 * E8, 0)
+
+
 def test_position__that_is_new_or_gone() -> None:
     gone = snapshot(200, shares=0)
     assert change(

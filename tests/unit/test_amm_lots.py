@@ -55,6 +55,8 @@ def lot(shares: int) -> LpLot:
         ((100, 300), 0, (100, 300)),
         ((1, 1, 1), 1, (1, 1)),  # equal remainders: the earlier lots keep their units
         ((1, 999), 500, (1, 499)),
+        ((1, 2), 1, (1, 1)),  # 2/3 and 4/3 are left: the larger remainder gets the unit
+        ((2, 1), 1, (1, 1)),
         ((1, 10**6), 10**6, (1,)),
         ((10**6, 1), 10**6, (1,)),
     ],
