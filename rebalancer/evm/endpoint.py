@@ -23,7 +23,7 @@ _IDENTITY: Call = ("anvil_metadata", ())
 #: State of a block that never was: only a node that does not understand the question answers it.
 _NOWHERE: Call = ("eth_getBalance", ("0x" + "00" * 20, {"blockHash": "0x" + "00" * 31 + "01"}))
 #: "Resource not found" (EIP-1474): what a node says of a block hash that it does not have.
-_NOT_FOUND = -32001
+NOT_FOUND = -32001
 _HEADERS = ("eth_getBlockByNumber", "eth_getBlockByHash")
 
 T = TypeVar("T")
@@ -86,6 +86,17 @@ class Endpoint:
         """Seconds until the rate limit lets a request through."""
         with self._lock:
             return self._bucket.wait_s(self._clock())
+
+    def knows(self, hashes: frozenset[str]) -> bool:
+        """Whether it has shown all these blocks."""
+        with self._lock:
+            return all(self.health.number_of(block_hash) is not None for block_hash in hashes)
+
+    def has(self, hashes: frozenset[str]) -> bool:
+        """Whether it has all these blocks; asks for those that it has not shown."""
+        if not self.knows(hashes):
+            self.read([("eth_getBlockByHash", (item, False)) for item in sorted(hashes)], None)
+        return self.knows(hashes)
 
     def look(self) -> None:
         """Look at chain and head; the first time also at what kind of node it is.
@@ -170,7 +181,7 @@ class Endpoint:
             answers = ask([(method, _by_number(params, numbers)) for method, params in calls])
             if stand():
                 return answers
-        return [RpcError(m, _NOT_FOUND, "the block is not part of the chain") for m, _ in calls]
+        return [RpcError(m, NOT_FOUND, "the block is not part of the chain") for m, _ in calls]
 
     def _number_of(self, block_hash: str, ask: Callable[[Sequence[Call]], list[Any]]) -> int | None:
         known = self.health.number_of(block_hash)

@@ -19,7 +19,7 @@ from rebalancer.errors import ConfigError
 from rebalancer.evm.abi import from_hex, to_hex
 from rebalancer.evm.answers import Verdict, block_hashes, is_read, is_send, judge, needs_head
 from rebalancer.evm.background import start
-from rebalancer.evm.endpoint import Endpoint, Lagging, Transport
+from rebalancer.evm.endpoint import NOT_FOUND, Endpoint, Lagging, Transport
 from rebalancer.evm.health import Limits
 from rebalancer.evm.roster import EndpointStatus, Roster
 from rebalancer.evm.rpc import Call, HttpRpc, RequestTooLarge, RpcError, Unanswered
@@ -110,10 +110,14 @@ class Endpoints:
         floor = self._roster.floor if needs_head(calls) else None
         best: list[Any] | RequestTooLarge | None = None
         may_tell = False
-        for endpoint, promising in self._roster.order(block_hashes(calls)):
+        hashes = block_hashes(calls)
+        for endpoint, promising in self._roster.order(hashes):
             if best is not None and not promising:
                 break
             try:
+                if not self._roster.alone and not endpoint.has(hashes):
+                    best = best or [RpcError(m, NOT_FOUND, "block not found") for m, _ in calls]
+                    continue
                 answers = endpoint.read(calls, floor)
             except RequestTooLarge as error:
                 best = best or error

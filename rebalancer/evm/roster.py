@@ -69,10 +69,15 @@ class Roster:
         self._identities: list[str | None] = []
 
     @property
+    def alone(self) -> bool:
+        """Whether there is one endpoint only, and nothing to compare it with."""
+        return len(self._endpoints) == 1
+
+    @property
     def floor(self) -> int | None:
         """How far an endpoint has to be for its view of the head to count; None when alone."""
         leader = self._leader
-        return None if len(self._endpoints) == 1 or leader is None else leader.number
+        return None if self.alone or leader is None else leader.number
 
     @property
     def all_refused(self) -> bool:
@@ -93,20 +98,19 @@ class Roster:
     def order(self, hashes: frozenset[str]) -> list[tuple[Endpoint, bool]]:
         """The endpoints to ask, best first; and whether each is promising.
 
-        Those come first that are well, know the blocks with ``hashes`` (so that the reads of one
-        snapshot stay together), have the furthest head and the least to do. One that is not well is
-        asked when nobody else has said anything, or when it alone knows the block.
+        Those come first that are well, within their rate and idle; of them those that know the
+        blocks with ``hashes`` (so that the reads of one snapshot stay together) and have the
+        furthest head. One that is not well is asked when nobody else has said anything, or when it
+        knows the block.
         """
         well = {e: self._is_well(e) for e in self._admitted}
-        knows = {
-            e: all(e.health.number_of(block_hash) is not None for block_hash in hashes)
-            for e in well
-        }
+        knows = {e: e.knows(hashes) for e in well}
         floor = self.floor or 0
 
-        def rank(e: Endpoint) -> tuple[bool, bool, bool, bool, int]:
+        def rank(e: Endpoint) -> tuple[bool, bool, bool, bool, bool, int]:
+            busy = e.in_flight > 0
             behind = e.health.head is not None and e.health.head.number < floor
-            return not well[e], not knows[e], behind, e.wait_s > 0, e.in_flight
+            return not well[e], e.wait_s > 0, busy, not knows[e], behind, e.in_flight
 
         return [(e, well[e] or (knows[e] and bool(hashes))) for e in sorted(well, key=rank)]
 
@@ -164,8 +168,7 @@ class Roster:
     def _is_due(self) -> bool:
         if self._surveyed_at is None or not self._admitted:
             return True
-        alone = len(self._endpoints) == 1
-        return not alone and self._clock() - self._surveyed_at >= self._limits.survey_every_s
+        return not self.alone and self._clock() - self._surveyed_at >= self._limits.survey_every_s
 
     def _may_look(self, endpoint: Endpoint, force: bool) -> bool:
         """Not at what is refused or being looked at; at what rests if there is nothing else."""

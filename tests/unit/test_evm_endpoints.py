@@ -21,6 +21,7 @@ from evm_fakes import (
 )
 
 from rebalancer.errors import ChainMismatch, ConfigError, ReadError, RpcUnavailable
+from rebalancer.evm import roster
 from rebalancer.evm.background import start
 from rebalancer.evm.endpoints import Endpoints
 from rebalancer.evm.health import Limits
@@ -208,7 +209,7 @@ def test_endpoint_that_failed__rests_longer_each_time() -> None:
     tried = []
     for second in range(64):
         world.forget()
-        world.rpc.call(*at(90))
+        world.rpc.call(*LATEST)
         if world.asked()[0]:
             tried.append(second)
         world.clock.now = 2_000.0 + second
@@ -455,6 +456,34 @@ def test_reads_at_a_block__of_several_threads__spread_over_the_endpoints() -> No
     assert first.result(timeout=10) == hex(100)
 
 
+def test_endpoint_that_does_not_know_the_block__is_asked_for_it_before_it_is_read() -> None:
+    world = World(2)
+    world.rpc.call("eth_getBlockByNumber", hex(90), False)
+    world.transports[0].down()
+    world.forget()
+    assert world.rpc.call(*at(90)) == hex(90)
+    assert world.transports[1].methods() == [["eth_getBlockByHash"], ["eth_getBalance"]]
+    world.forget()
+    assert world.rpc.call(*at(90)) == hex(90)
+    assert world.transports[1].methods() == [["eth_getBalance"]], "once is enough"
+
+
+def test_statuses__endpoint_that_hangs__holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "_GRACE_S", 0.01)
+    world, done = World(2), Event()
+
+    def hang(calls: Sequence[Call]) -> None:
+        done.wait(10)
+
+    world.transports[0].fault = hang
+    assert world.rpc.call(*LATEST) == hex(100)
+    assert [row.trouble for row in world.rpc.statuses()] == ["has not answered yet", ""]
+    assert world.asked()[0] == 1, "it is looked at once, and not used"
+    done.set()
+    wait_for_threads()
+    assert [row.trouble for row in world.rpc.statuses()] == ["", ""]
+
+
 def test_block_that_one_node_lost__is_read_from_another() -> None:
     world = World(2)
     world.rpc.call("eth_blockNumber")
@@ -465,8 +494,10 @@ def test_block_that_one_node_lost__is_read_from_another() -> None:
 
 def test_block_that_all_nodes_lost__is_an_error() -> None:
     world = World(2)
-    with pytest.raises(RpcError, match="header not found"):
+    with pytest.raises(RpcError, match="block not found") as caught:
         world.rpc.call(*at(90, branch=7))
+    assert caught.value.code == -32001
+    assert world.clock.slept == []
 
 
 def test_owner_of_the_block_hiccups__is_asked_again_though_another_answers_no() -> None:
