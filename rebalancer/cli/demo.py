@@ -47,6 +47,8 @@ def _tell(chain: DevChain, path: Path, as_json: bool) -> bool:
     from rebalancer.bundler.deploy import deploy
     from rebalancer.cli.rebalance import cycle_document, show_cycle
     from rebalancer.cli.session import Session
+    from rebalancer.config.environment import Environment
+    from rebalancer.config.load import load_portfolio
     from rebalancer.devchain.market import move
     from rebalancer.keeper.cycle import evaluate
     from rebalancer.ledger.gas_audit import gas_audit
@@ -55,8 +57,10 @@ def _tell(chain: DevChain, path: Path, as_json: bool) -> bool:
     from rebalancer.report.audit import gas_view, reconciliation_view
     from rebalancer.report.status import positions_view, status_view
 
-    session = Session.open(path, rpc_url=chain.url)
-    resolved, policy = session.resolved, session.resolved.policy
+    # Nothing of the user's own is touched: not the key, not the ledger, not the endpoint.
+    resolved = load_portfolio(path)
+    session = Session(path, resolved, Environment({}), rpc_url=chain.url, ledger_name=None)
+    policy = resolved.policy
     name = resolved.portfolio.name
 
     def say(title: str, *parts: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
@@ -17,11 +18,14 @@ from rebalancer.cli.options import (
     NetworksOption,
     RpcUrlOption,
 )
-from rebalancer.errors import ExecutionError, LedgerError, RebalancerError
+from rebalancer.errors import ConfigError, ExecutionError, LedgerError, RebalancerError
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
     from rebalancer.keeper.cycle import CycleResult
+
+#: Exit codes from harmless to worst: a cycle left to another process, ..., an untrue ledger.
+_BY_SEVERITY = (0, 7, 8, 4, 3, 1, 2, 5, 6)
 
 
 def keeper(
@@ -37,12 +41,14 @@ def keeper(
 ) -> None:
     """Run each portfolio's cycle by its schedule; dry runs unless --execute.
 
-    Ctrl-C or SIGTERM lets the cycle at work finish. An execution error halts its portfolio, a
-    ledger error everything; other errors skip a cycle. With --once it exits with the worst code.
+    Ctrl-C or SIGTERM lets the cycle at work finish. A ledger error stops everything; a wrong
+    configuration or, with --execute, an execution error halts its portfolio; other errors skip a
+    cycle. Exits with the worst code of the portfolios' last cycles.
     """
     from rebalancer.cli.session import Session
 
     sessions = [Session.open(path, networks, rpc_url, ledger) for path in portfolio]
+    _check_names([session.resolved.portfolio.name for session in sessions])
     stop = Event()
     watches = [Watch(session, execute, json, stop) for session in sessions]
     if once:
@@ -56,10 +62,13 @@ def keeper(
 
     _stop_on_signal(stop.set)
     note(f"keeping {len(sessions)} portfolio(s){'' if execute else ', dry runs'}; Ctrl-C stops")
-    jobs = [
-        Job(w.session.resolved.portfolio.name, w.session.resolved.portfolio.schedule, w.cycle)
-        for w in watches
-    ]
+
+    def cycle(watch: Watch) -> None:
+        watch.cycle()
+        if all(other.halted for other in watches):
+            stop.set()
+
+    jobs = [Job(w.name, w.session.resolved.portfolio.schedule, partial(cycle, w)) for w in watches]
     run_schedule(jobs, stop)
     note("stopped")
     _exit(watches)
@@ -70,6 +79,7 @@ class Watch:
 
     def __init__(self, session: Session, execute: bool, as_json: bool, stop: Event) -> None:
         self.session = session
+        self.name = session.resolved.portfolio.name
         self.exit_code = 0
         self.halted = False
         self._execute = execute
@@ -85,31 +95,42 @@ class Watch:
         except RebalancerError as error:
             self._failed(error)
             return
+        except Exception as error:  # noqa: BLE001 - one portfolio's surprise is not the others'
+            self._failed(_unexpected(error))
+            return
+        self.exit_code = 0
         from rebalancer.cli.rebalance import cycle_document
 
         changed = self.session.exchanged(result.evaluation.snapshot)
-        document = {**cycle_document(result), "portfolio": self._name, "exchanged": list(changed)}
+        document = {**cycle_document(result), "portfolio": self.name, "exchanged": list(changed)}
         self._say(document, "; ".join([_summary(result), *changed]))
 
-    @property
-    def _name(self) -> str:
-        return self.session.resolved.portfolio.name
-
     def _failed(self, error: RebalancerError) -> None:
-        self.exit_code = max(self.exit_code, error.exit_code)
+        from rebalancer.cli.output import error_document
+
+        self.exit_code = error.exit_code
         follow_up = "skipped this cycle"
         if isinstance(error, LedgerError):
             follow_up = "stopped everything"
+            self.halted = True
             self._stop.set()
-        elif isinstance(error, ExecutionError):
+        elif self._halts(error):
             follow_up = "halted this portfolio until the keeper is restarted"
             self.halted = True
         way_out = f"; way out: {error.hint}" if error.hint else ""
-        body = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
         self._say(
-            {"portfolio": self._name, "error": body, "follow_up": follow_up},
+            {"portfolio": self.name, "error": error_document(error), "follow_up": follow_up},
             f"{type(error).__name__}: {error}{way_out}; {follow_up}",
         )
+
+    def _halts(self, error: RebalancerError) -> bool:
+        """Whether going on is pointless or dangerous; a dry run is neither for want of an executor.
+
+        The plain RebalancerError is a surprise.
+        """
+        if isinstance(error, ConfigError) or type(error) is RebalancerError:
+            return True
+        return self._execute and isinstance(error, ExecutionError)
 
     def _say(self, document: object, line: str) -> None:
         from rebalancer.cli.output import show_json, show_line
@@ -118,7 +139,21 @@ class Watch:
             show_json(document)
             return
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        show_line(f"{now} {self._name}: {line}")
+        show_line(f"{now} {self.name}: {line}")
+
+
+def _check_names(names: list[str]) -> None:
+    """Portfolios are told apart by name: in the ledger, in the log and in the schedule."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two of the portfolios are called {name!r}", hint="rename one")
+
+
+def _unexpected(error: Exception) -> RebalancerError:
+    return RebalancerError(
+        f"this should not have happened: {type(error).__name__}",
+        hint="run `rebalancer --debug rebalance` on this portfolio, and report what it prints",
+    )
 
 
 def _summary(result: CycleResult) -> str:
@@ -126,7 +161,8 @@ def _summary(result: CycleResult) -> str:
     from rebalancer.report.numbers import money
 
     evaluation = result.evaluation
-    nav = f"{money(evaluation.valuation.nav_e8, evaluation.valuation.numeraire)}"
+    numeraire = evaluation.valuation.numeraire
+    nav = f"{money(evaluation.valuation.nav_e8, numeraire)} {numeraire}"
     head = f"block {evaluation.snapshot.block.number}, NAV {nav}: "
     if isinstance(evaluation.decision, Hold):
         first, *more = evaluation.decision.reasons
@@ -141,7 +177,7 @@ def _summary(result: CycleResult) -> str:
 
 
 def _exit(watches: list[Watch]) -> None:
-    worst = max(watch.exit_code for watch in watches)
+    worst = max((watch.exit_code for watch in watches), key=_BY_SEVERITY.index)
     if worst:
         raise typer.Exit(worst)
 

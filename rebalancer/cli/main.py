@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import typer
 
@@ -25,7 +27,7 @@ from rebalancer.cli import (
 from rebalancer.cli.output import show_error
 from rebalancer.errors import RebalancerError
 
-INTERRUPTED = 130
+INTERRUPTED, BROKEN_PIPE = 130, 141
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,13 +68,20 @@ app.command("demo", short_help="From nothing to an audited rebalance.")(demo.dem
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with the code of docs/errors: 0, 2 to 6, or 130 for Ctrl-C."""
+    """Run the command line and exit with the code of the README's table, or 130 for Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     as_json = "--json" in args
     args = [arg for arg in args if arg != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app(args)
+    except BrokenPipeError:
+        # Who reads has seen enough (`| head`); the interpreter must not try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
     except RebalancerError as error:
         if debug:
             raise
@@ -81,6 +90,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        if debug:
+            raise
+        show_error(RebalancerError(f"the system says no: {error.strerror or error}"), False)
+        sys.exit(RebalancerError.exit_code)
     except Exception as error:
         if debug:
             raise

@@ -11,6 +11,7 @@ from rebalancer.cli.options import (
     LedgerOption,
     NetworksOption,
     PortfolioOption,
+    RaiseOption,
     RpcUrlOption,
 )
 
@@ -23,6 +24,7 @@ def rebalance(
     networks: NetworksOption = None,
     rpc_url: RpcUrlOption = None,
     ledger: LedgerOption = None,
+    raise_: RaiseOption = None,
     execute: ExecuteOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -33,7 +35,11 @@ def rebalance(
     session = Session.open(portfolio, networks, rpc_url, ledger)
     if not json:
         note("reading, planning, simulating, sending ..." if execute else "reading, planning ...")
-    result = session.cycle(execute)
+    try:
+        result = session.cycle(execute, session.withdrawal(raise_))
+    except KeyboardInterrupt:
+        note("interrupted: what was signed is in the ledger, and the next run settles it first")
+        raise
     if json:
         show_json(cycle_document(result))
     else:
@@ -60,12 +66,12 @@ def cycle_document(result: CycleResult) -> dict[str, Any]:
     }
     if result.dry_run is not None:
         document["simulation"] = to_plain(result.dry_run.simulation)
-    if result.after is not None and isinstance(evaluation.decision, Rebalance):
+    if result.outcomes and isinstance(evaluation.decision, Rebalance):
         document |= outcome_document(
             evaluation.decision.plan,
             evaluation.valuation,
             result.outcomes,
-            result.after.valuation,
+            result.after,
             gas_cost_e8(result),
         )
     return document
@@ -89,18 +95,20 @@ def show_cycle(result: CycleResult) -> None:
     if result.awaits_approval:
         show(awaited(result))
         return
-    if result.after is None:
-        show("dry run: nothing was signed or sent; add [bold]--execute[/bold] to trade")
+    if not result.outcomes:
+        show("dry run: nothing was signed or sent; add --execute to trade")
         return
     show(
         outcome_view(
             evaluation.decision.plan,
             evaluation.valuation,
             result.outcomes,
-            result.after.valuation,
+            result.after,
             gas_cost_e8(result),
         )
     )
+    if result.after_unread:
+        show(f"done, but the portfolio could not be read after it: {result.after_unread}")
 
 
 def awaited(result: CycleResult) -> str:

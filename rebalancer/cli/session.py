@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rebalancer.bundler.follow import Pace
     from rebalancer.bundler.signer import Signer
     from rebalancer.evm.endpoints import Endpoints
-    from rebalancer.keeper.cycle import CycleResult
+    from rebalancer.keeper.cycle import CycleResult, Evaluation
     from rebalancer.ledger.store import Ledger
     from rebalancer.model import Snapshot
 
@@ -111,7 +111,26 @@ class Session:
         with self.ledger(create=False) as ledger:
             return exchanged(ledger, self.resolved.portfolio.name, snapshot)
 
-    def cycle(self, execute: bool) -> CycleResult:
+    def evaluate(self, block: int | None = None, withdrawal: Amount | None = None) -> Evaluation:
+        """What would be decided at ``block``; asks no ledger into being."""
+        from rebalancer.keeper.cycle import evaluate
+
+        place = self.ledger_place()
+        if "://" not in place and not Path(place).exists():
+            return evaluate(self.rpc, self.resolved, None, block, withdrawal=withdrawal)
+        with self.ledger(create=False) as ledger:
+            last_ts = ledger.last_rebalance_ts(self.resolved.portfolio.name)
+            return evaluate(
+                self.rpc, self.resolved, last_ts, block, ledger=ledger, withdrawal=withdrawal
+            )
+
+    def withdrawal(self, text: str | None) -> Amount | None:
+        """What ``--raise`` asks for."""
+        from rebalancer.keeper.circumstances import withdrawal_of
+
+        return None if text is None else withdrawal_of(self.resolved, text)
+
+    def cycle(self, execute: bool, withdrawal: Amount | None = None) -> CycleResult:
         """One keeper cycle, holding the wallet's lease while it may send."""
         from rebalancer.cli.lane import open_lane
         from rebalancer.keeper.cycle import run, run_dry
@@ -119,12 +138,13 @@ class Session:
 
         with self.ledger() as ledger:
             if not execute:
-                return run_dry(self.rpc, self.resolved, ledger)
+                return run_dry(self.rpc, self.resolved, ledger, withdrawal)
             signer = self.signer()
             wallet = self.resolved.portfolio.wallet
-            with hold_lease(state_folder(), self.resolved.network.chain_id, wallet):
+            with hold_lease(self.lease_folder(), self.resolved.network.chain_id, wallet):
                 lane = open_lane(self, signer)
-                return run(self.rpc, self.resolved, ledger, signer, self.pace(), lane)
+                pace = self.pace()
+                return run(self.rpc, self.resolved, ledger, signer, pace, lane, withdrawal)
 
     def pace(self) -> Pace:
         """Waiting by this machine's clock; a local Anvil is asked more often."""
@@ -136,13 +156,26 @@ class Session:
     def ledger_place(self) -> str:
         """Where the ledger is: --ledger, REBALANCER_LEDGER, or beside the portfolio file.
 
-        Each Anvil instance has one of its own, see docs/decisions/0003.
+        Each Anvil instance has one of its own beside what is named, see docs/decisions/0003.
         """
-        named = self.ledger_name or self.environment.get(LEDGER)
-        if named is not None:
+        beside = self.portfolio_path.parent / f"{self.resolved.portfolio.name}.sqlite"
+        named = self.ledger_name or self.environment.get(LEDGER) or str(beside)
+        if self.anvil_instance is None:
             return named
-        suffix = f".anvil-{self.anvil_instance[2:10]}" if self.anvil_instance else ""
-        return str(self.portfolio_path.parent / f"{self.resolved.portfolio.name}{suffix}.sqlite")
+        if "://" in named:
+            raise ConfigError(
+                "what happens on a fork does not belong into a shared database",
+                hint=f"leave --ledger and {LEDGER} away, or name a file",
+            )
+        path = Path(named)
+        return str(path.with_name(f"{path.stem}.{self._realm()}{path.suffix or '.sqlite'}"))
+
+    def lease_folder(self) -> Path:
+        """Where this chain's leases are: a fork's never keep the real chain's keeper out."""
+        return state_folder() / self._realm() if self.anvil_instance else state_folder()
+
+    def _realm(self) -> str:
+        return f"anvil-{str(self.anvil_instance)[2:10]}"
 
     def signer(self) -> Signer:
         """What signs for the wallet: keystore, private key, or the public key of a dev account.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rebalancer.amm.valuation import value
+from rebalancer.amm.valuation import value
 from rebalancer.bundler.follow import Pace
 from rebalancer.bundler.lane import Lane
 from rebalancer.bundler.prepare import DryRun, dry_run, prepare
@@ -12,13 +13,15 @@ from rebalancer.bundler.recover import recover
 from rebalancer.bundler.signer import Signer
 from rebalancer.bundler.submit import Settlement, submit
 from rebalancer.config.portfolio import ResolvedPortfolio
-from rebalancer.errors import Paused
+from rebalancer.errors import Paused, PlanError, ReadError
 from rebalancer.evm.rpc import Rpc
 from rebalancer.keeper.approved import as_approved
+from rebalancer.keeper.circumstances import circumstances
 from rebalancer.ledger.codec import Approval
 from rebalancer.ledger.consent import newest_approval, pause_reason, use_approval
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
+    Amount,
     Decision,
     Rebalance,
     Snapshot,
@@ -26,7 +29,7 @@ from rebalancer.model import (
     Valuation,
     digest,
 )
-from rebalancer.planner.decision import decide
+from rebalancer.planner.inputs import Inputs
 from rebalancer.readers.inspect import inspect
 from rebalancer.readers.snapshot import read_snapshot
 
@@ -38,6 +41,7 @@ class Evaluation:
     snapshot: Snapshot
     valuation: Valuation
     decision: Decision
+    inputs: Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class CycleResult:
     """What one cycle did; ``dry_run`` and ``outcomes`` are empty for a hold.
 
     ``recovered`` are bundles of an earlier run that this one brought to their end. ``after`` is the
-    portfolio at the block of the last transaction. ``awaits_approval``: the plan was not signed,
+    portfolio at the block of the last transaction, or ``after_unread`` says why it could not be
+    read, which changes nothing about what was done. ``awaits_approval``: the plan was not signed,
     a person has to approve it first.
     """
 
@@ -54,7 +59,8 @@ class CycleResult:
     decision_id: str
     dry_run: DryRun | None = None
     outcomes: tuple[TransactionOutcome, ...] = ()
-    after: Evaluation | None = None
+    after: Valuation | None = None
+    after_unread: str = ""
     awaits_approval: bool = False
 
 
@@ -63,21 +69,37 @@ def evaluate(
     resolved: ResolvedPortfolio,
     last_rebalance_ts: int | None,
     block: int | None = None,
+    *,
+    ledger: Ledger | None = None,
+    withdrawal: Amount | None = None,
 ) -> Evaluation:
-    """Read, value and decide at ``block`` (None: the head); changes and records nothing."""
+    """Read, value and decide at ``block`` (None: the head); changes and records nothing.
+
+    ``withdrawal`` is to be in the wallet when the plan is done. Without a ledger nothing is known
+    of turnover, deposits and past prices.
+    """
     snapshot = inspect(rpc, read_snapshot(rpc, resolved, block))
     targets = resolved.targets_at(snapshot)
-    valuation = value(snapshot, targets)
-    decision = decide(
-        snapshot, valuation, targets, resolved.policy, last_rebalance_ts=last_rebalance_ts
+    inputs = Inputs(
+        snapshot=snapshot,
+        targets=targets,
+        policy=resolved.policy,
+        last_rebalance_ts=last_rebalance_ts,
+        circumstances=circumstances(
+            resolved, snapshot, targets, last_rebalance_ts, ledger, withdrawal
+        ),
     )
-    return Evaluation(snapshot, valuation, decision)
+    valuation, decision = inputs.decide()
+    return Evaluation(snapshot, valuation, decision, inputs)
 
 
-def run_dry(rpc: Rpc, resolved: ResolvedPortfolio, ledger: Ledger) -> CycleResult:
+def run_dry(
+    rpc: Rpc, resolved: ResolvedPortfolio, ledger: Ledger, withdrawal: Amount | None = None
+) -> CycleResult:
     """A cycle that ends before the signature: decided, recorded, simulated."""
     portfolio = resolved.portfolio
-    evaluation = evaluate(rpc, resolved, ledger.last_rebalance_ts(portfolio.name))
+    last_ts = ledger.last_rebalance_ts(portfolio.name)
+    evaluation = evaluate(rpc, resolved, last_ts, ledger=ledger, withdrawal=withdrawal)
     decision_id = _record(ledger, portfolio.name, "dry-run", evaluation)
     if not isinstance(evaluation.decision, Rebalance):
         return CycleResult((), evaluation, decision_id)
@@ -95,6 +117,7 @@ def run(
     signer: Signer,
     pace: Pace,
     lane: Lane | None = None,
+    withdrawal: Amount | None = None,
 ) -> CycleResult:
     """A cycle that trades when it should; what an earlier run left open is settled first."""
     portfolio = resolved.portfolio
@@ -102,7 +125,8 @@ def run(
     lane.guard()
     recovered = recover(rpc, ledger, resolved.network.chain_id, portfolio.wallet, pace, lane)
     check_not_paused(ledger, portfolio.name)
-    evaluation = evaluate(rpc, resolved, ledger.last_rebalance_ts(portfolio.name))
+    last_ts = ledger.last_rebalance_ts(portfolio.name)
+    evaluation = evaluate(rpc, resolved, last_ts, ledger=ledger, withdrawal=withdrawal)
     evaluation, consent = _with_consent(resolved, ledger, evaluation)
     decision_id = _record(ledger, portfolio.name, "execute", evaluation)
     if not isinstance(evaluation.decision, Rebalance):
@@ -117,10 +141,16 @@ def run(
     if consent is not None:
         use_approval(ledger, consent, digest(plan))
     outcomes = submit(rpc, ledger, plan, prepared.bundle, pace, lane)
-    after = evaluate(
-        rpc, resolved, ledger.last_rebalance_ts(portfolio.name), outcomes[-1].block_number
-    )
-    return CycleResult(recovered, evaluation, decision_id, prepared.dry_run, outcomes, after)
+    done = CycleResult(recovered, evaluation, decision_id, prepared.dry_run, outcomes)
+    try:
+        return replace(done, after=_value_at(rpc, resolved, outcomes[-1].block_number))
+    except (ReadError, PlanError) as error:
+        return replace(done, after_unread=str(error))
+
+
+def _value_at(rpc: Rpc, resolved: ResolvedPortfolio, block: int) -> Valuation:
+    snapshot = inspect(rpc, read_snapshot(rpc, resolved, block))
+    return value(snapshot, resolved.targets_at(snapshot))
 
 
 def check_not_paused(ledger: Ledger, portfolio: str) -> None:
@@ -153,7 +183,13 @@ def _with_consent(
     approval, approved = found
     targets = resolved.targets_at(snapshot)
     agreed = as_approved(
-        decision, approved, snapshot, evaluation.valuation, targets, resolved.policy
+        decision,
+        approved,
+        snapshot,
+        evaluation.valuation,
+        targets,
+        resolved.policy,
+        evaluation.inputs.circumstances,
     )
     return replace(evaluation, decision=agreed), approval
 

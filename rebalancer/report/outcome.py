@@ -19,20 +19,26 @@ def outcome_document(
     plan: Plan,
     before: Valuation,
     outcomes: Sequence[TransactionOutcome],
-    after: Valuation,
+    after: Valuation | None,
     native_cost_e8: int,
 ) -> dict[str, Any]:
     """Transactions, fills, weights and NAV as plain data; values in 1e-8 of the numeraire.
 
+    ``after`` is None when the portfolio could not be read any more: then there are no weights and
+    no NAV, but what was done is told all the same.
     ``nav.cost_e8`` is what the NAV lost at the prices of either block, gas not included, which is
     paid from the native balance beside it: ``nav.gas_e8``.
     """
     execute = outcomes[-1]
-    return {
+    document: dict[str, Any] = {
         "tx_hash": execute.tx_hash,
         "gas_used": sum(outcome.gas_used for outcome in outcomes),
         "transactions": to_plain(tuple(outcomes)),
         "fills": to_plain(_fills(outcomes)),
+    }
+    if after is None:
+        return document
+    return document | {
         "weights": {
             p.name: {
                 "before_ppm": before.position(p.name).weight_ppm,
@@ -56,10 +62,13 @@ def outcome_view(
     plan: Plan,
     before: Valuation,
     outcomes: Sequence[TransactionOutcome],
-    after: Valuation,
+    after: Valuation | None,
     native_cost_e8: int,
 ) -> RenderableType:
     """Transactions, fills against the plan, weights and NAV before and after."""
+    done = Group(_transactions(outcomes), _filled(plan, outcomes))
+    if after is None:
+        return done
     numeraire = after.numeraire
     cost = before.nav_e8 - after.nav_e8
     total = Text.assemble(
@@ -68,7 +77,7 @@ def outcome_view(
         ("   cost ", "dim"),
         f"{money(cost, numeraire)} in the pools, {money(native_cost_e8, numeraire)} for gas",
     )
-    return Group(_transactions(outcomes), _filled(plan, outcomes), _weights(before, after), total)
+    return Group(done, _weights(before, after), total)
 
 
 def _fills(outcomes: Sequence[TransactionOutcome]) -> tuple[Fill, ...]:

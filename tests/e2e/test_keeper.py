@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from conftest import Workspace
 
@@ -47,11 +49,12 @@ def test_once__error__worst_exit_code_and_follow_up(drifted: Workspace, devchain
 
 
 def test_lease__held__skips(drifted: Workspace, devchain: DevChain) -> None:
-    from rebalancer.cli.session import state_folder
+    from rebalancer.cli.session import Session
     from rebalancer.keeper.lease import hold_lease
 
     start = nonce(devchain)
-    with hold_lease(state_folder(), 1, WALLET):
+    folder = Session.open(drifted.portfolio, rpc_url=drifted.rpc_url).lease_folder()
+    with hold_lease(folder, 1, WALLET):
         result = drifted.run("keeper", "--once", "--execute")
     assert result.code == 7
     assert "LeaseHeld" in result.out
@@ -80,3 +83,43 @@ def test_runs_by_schedule__stops_on_sigterm(drifted: Workspace, devchain: DevCha
     assert err.endswith("stopped\n")
     assert [cycle["decision"] for cycle in cycles] == ["rebalance", "hold", "hold"]
     assert drifted.run("audit", "reconcile").code == 0
+
+
+def test_two_of_one_name__refused_before_anything_runs(drifted: Workspace) -> None:
+    result = drifted.run("keeper", "--once", "-p", str(drifted.portfolio))
+    assert result.code == 2
+    assert "called 'treasury'" in result.err
+    assert result.out == ""
+
+
+def test_wrong_key__halts_and_ends_the_keeper(
+    drifted: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REBALANCER_PRIVATE_KEY", "zz")
+    result = drifted.run("keeper", "--execute", "--json")
+    assert result.code == 2
+    assert result.json["follow_up"].startswith("halted this portfolio")
+    assert result.json["error"]["exit_code"] == 2
+
+
+def test_surprise__halts_its_portfolio_alone(
+    drifted: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rebalancer.cli.session import Session
+
+    second = drifted.folder / "second.yaml"
+    second.write_text(drifted.portfolio.read_text().replace("name: treasury", "name: second"))
+    real = Session.cycle
+
+    def cycle(session: Session, execute: bool) -> object:
+        if session.resolved.portfolio.name == "treasury":
+            raise ZeroDivisionError
+        return real(session, execute)
+
+    monkeypatch.setattr(Session, "cycle", cycle)
+    result = drifted.run("keeper", "--once", "-p", str(second))
+    assert result.code == 1
+    assert "treasury: RebalancerError: this should not have happened: ZeroDivisionError" in (
+        result.out
+    )
+    assert "second: block" in result.out

@@ -185,3 +185,21 @@ def test_fork__serves_until_told_to_stop(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_rebalance__unreadable_afterwards__is_told_as_done(
+    drifted: Workspace, devchain: DevChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was mined is reported, also when feeds went stale while it was."""
+    from rebalancer.errors import StalePrice
+    from rebalancer.keeper import cycle
+
+    def unreadable(*_: object) -> object:
+        raise StalePrice("feed ETH/USD is old")
+
+    monkeypatch.setattr(cycle, "_value_at", unreadable)
+    result = drifted.run("rebalance", "--execute")
+    assert result.code == 0
+    assert "equal to the wei" in result.out
+    assert "could not be read after it: feed ETH/USD is old" in result.out
+    assert drifted.run("audit", "reconcile").code == 0
