@@ -235,6 +235,41 @@ def test_lots__held_before_and_received__are_valued_at_the_pair_of_the_block(
     ]
 
 
+def test_lots__received_from_a_pool_that_owes_the_protocol__count_its_pending_shares(
+    devchain: DevChain, mainnet: Network
+) -> None:
+    start = read_block(devchain.rpc).number
+    resolved = portfolio(mainnet, {"lp": SUSHI, "since_block": start + 1})
+    (lp,) = resolved.lps
+    move(devchain.rpc, mainnet, {"WETH": 400_000})
+    data = ("transfer(address,uint256)", TREASURY, 10**12)
+    mine_block(devchain.rpc, MARKET_MAKER, [call_of(lp.pair, *data)])
+    snapshot = read_snapshot(devchain.rpc, resolved)
+    pair = pair_of(snapshot, SUSHI)
+    supply = effective_total_supply(pair)
+    assert supply > pair.total_supply
+    (lot,) = LotReader(devchain.rpc, mainnet, TREASURY).lots(lp, 10**12, snapshot.block)
+    assert lot.entry.total_supply == supply
+    assert lot.amount0 == 10**12 * pair.reserve0 // supply
+
+
+def test_lots__of_an_earlier_block__after_a_later_one_was_read(
+    devchain: DevChain, mainnet: Network
+) -> None:
+    resolved = portfolio(mainnet, {"lp": UNISWAP, "since_block": 1})
+    (lp,) = resolved.lps
+    early = read_snapshot(devchain.rpc, resolved)
+    data = ("transfer(address,uint256)", TREASURY, 777)
+    mine_block(devchain.rpc, MARKET_MAKER, [call_of(lp.pair, *data)])
+    late = read_snapshot(devchain.rpc, resolved)
+    reader = LotReader(devchain.rpc, mainnet, TREASURY)
+    counts = [
+        len(reader.lots(lp, snapshot.holdings[0].shares, snapshot.block))
+        for snapshot in (late, early, late)
+    ]
+    assert counts == [2, 1, 2]
+
+
 def test_lots__logs_that_lack_events__are_refused(devchain: DevChain, mainnet: Network) -> None:
     """A node that drops logs does not get away with another history."""
 
@@ -387,6 +422,20 @@ def test_farm__that_owes_more_than_it_has__counts_what_it_has(
     (holding,) = read_snapshot(devchain.rpc, resolved).holdings
     assert holding.reward is not None
     assert holding.reward.raw == 5
+
+
+def test_farm__that_no_longer_has_the_shares__is_not_believed(
+    devchain: DevChain, mainnet: Network, farm: str
+) -> None:
+    resolved = portfolio(mainnet, {"lp": UNISWAP, "staked_in": farm})
+    (lp,) = resolved.lps
+    stake(devchain, lp.pair, farm, 10**9)
+    data = ("transfer(address,uint256)", ARBITRAGEUR, 1)
+    mine_block(devchain.rpc, farm, [call_of(lp.pair, *data)])
+    snapshot = read_snapshot(devchain.rpc, resolved)
+    assert snapshot.holdings == ()
+    (item,) = snapshot.held_out
+    assert f"says that it holds {10**9} shares for the wallet, and has {10**9 - 1}" in item.text
 
 
 def test_farm__pays_a_token_that_nobody_knows__is_shown_and_worth_nothing(
