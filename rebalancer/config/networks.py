@@ -61,6 +61,12 @@ class Priced(Strict):
         """The sources, whichever way they are written."""
         return self.price or PriceSpec.of_feed(self.feed)
 
+    @property
+    def usd_feed(self) -> str:
+        """The first feed that alone is a source; empty where there is none."""
+        alone = (source[0].feed for source in self.pricing.sources if len(source) == 1)
+        return next(filter(None, alone), "")
+
 
 class TokenSpec(Priced):
     address: Address

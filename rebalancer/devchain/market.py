@@ -135,8 +135,9 @@ def _answers(rpc: Rpc, network: Network) -> dict[str, int]:
 
 
 def _feed_of(network: Network, symbol: str, answers: Mapping[str, int]) -> str:
-    names = {symbol: spec.feed for symbol, spec in network.tokens.items()}
-    names.setdefault(network.native.symbol, network.native.feed)
+    names = {symbol: spec.usd_feed for symbol, spec in network.tokens.items()}
+    names.setdefault(network.native.symbol, network.native.usd_feed)
+    names = {name: feed for name, feed in names.items() if feed}
     if symbol not in names:
         raise ConfigError(f"there is no price of {symbol!r} to move; there is {', '.join(names)}")
     if names[symbol] not in answers:
@@ -157,9 +158,9 @@ def _prices(network: Network, answers: Mapping[str, int]) -> dict[Token, Price]:
     """Prices of all tokens whose feed answers."""
     prices: dict[Token, Price] = {}
     for symbol, spec in network.tokens.items():
-        if spec.feed in answers:
-            token = network.token(symbol)
-            prices[token] = oracle_price(network.feeds[spec.feed], token, answers[spec.feed])
+        if spec.usd_feed in answers:
+            feed, token = spec.usd_feed, network.token(symbol)
+            prices[token] = oracle_price(network.feeds[feed], token, answers[feed])
     return prices
 
 

@@ -209,3 +209,17 @@ def test_move__nonsense__is_refused_and_nothing_moves(
         move(devchain.rpc, mainnet, changes_ppm)
     assert int(devchain.rpc.call("eth_blockNumber"), 16) == devchain.block_number
     assert _prices(devchain, mainnet)["WETH"].numerator == 3_000 * E8 * E8
+
+
+def test_move__of_a_token_with_several_sources__goes_by_its_feed(
+    devchain: DevChain, mainnet: Network
+) -> None:
+    """The feed moves and the pools follow, as for a token with one feed; ETH alone has none."""
+    parts = [[{"spot": "uniswap_v2:WETH/USDT"}, {"feed": "USDT/USD"}], {"feed": "ETH/USD"}]
+    body = mainnet.tokens["WETH"].model_dump() | {"feed": "", "price": {"sources": parts}}
+    weth = type(mainnet.tokens["WETH"]).model_validate(body)
+    network = mainnet.model_copy(update={"tokens": {**mainnet.tokens, "WETH": weth}})
+    moved = move(devchain.rpc, network, {"WETH": 100_000})
+    (feed,) = [feed for feed in moved.feeds if feed.before != feed.after]
+    assert (feed.feed, feed.after) == ("ETH/USD", 3_300 * E8)
+    assert moved.trades
