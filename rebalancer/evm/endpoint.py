@@ -24,6 +24,8 @@ _IDENTITY: Call = ("anvil_metadata", ())
 _NOWHERE: Call = ("eth_getBalance", ("0x" + "00" * 20, {"blockHash": "0x" + "00" * 31 + "01"}))
 #: "Resource not found" (EIP-1474): what a node says of a block hash that it does not have.
 NOT_FOUND = -32001
+#: Calls in a batch that the well-known providers take; their callers know it too.
+_BATCH = 100
 _HEADERS = ("eth_getBlockByNumber", "eth_getBlockByHash")
 
 T = TypeVar("T")
@@ -116,12 +118,18 @@ class Endpoint:
     def read(self, calls: Sequence[Call], floor: int | None) -> list[Any]:
         """Answers of ``calls``, RpcErrors among them; with ``floor``, of a head that far at least.
 
-        The head is read in the same request, ahead of the rest, so that what comes after it is no
-        older. Raises Unanswered, Lagging with the endpoint's health otherwise unharmed.
+        The head is read ahead of the rest, so that what comes after it is no older; in the same
+        request, unless that would make it larger than many a provider allows. Raises Unanswered,
+        and Lagging with the endpoint's health otherwise unharmed.
         """
         guards = [] if floor is None else [c for c in (_CHAIN_ID, _HEAD) if not _has(calls, c)]
+        limit_s = max(self._limits.time_limit(method) for method, _ in calls)
+        if guards and len(guards) + len(calls) > _BATCH:
+            both = [_CHAIN_ID, _HEAD]
+            self._check(both, self._ask(both, limit_s), floor)
+            guards, floor = [], None
         asked = [*guards, *calls]
-        answers = self._ask(asked, max(self._limits.time_limit(method) for method, _ in calls))
+        answers = self._ask(asked, limit_s)
         self._check(asked, answers, floor)
         return answers[len(guards) :]
 

@@ -411,6 +411,20 @@ def test_guard__chain_and_head_in_the_same_request_ahead_of_the_question() -> No
     ]
 
 
+@pytest.mark.parametrize(("count", "requests"), [(98, [100]), (99, [2, 99])])
+def test_guard__does_not_make_a_batch_too_large(count: int, requests: list[int]) -> None:
+    world = World(2)
+    world.rpc.call("eth_blockNumber")
+    world.forget()
+    balance = ("eth_getBalance", (OWNER, "latest"))
+    assert world.rpc.batch([balance] * count) == [hex(100)] * count
+    assert [len(calls) for calls in world.transports[0].asked] == requests
+    world.chains[1].head = 101
+    world.rpc.statuses()
+    world.forget()
+    assert world.rpc.batch([balance] * count) == [hex(101)] * count, "the guard still guards"
+
+
 def test_single_endpoint__is_asked_as_it_is() -> None:
     world = World(1)
     world.rpc.call("eth_blockNumber")
@@ -656,9 +670,10 @@ def test_rate_limit__the_other_endpoint_first_then_a_pause() -> None:
     assert world.clock.slept == [0.25]
 
 
-def test_rate_limit__not_for_a_node_on_this_machine() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "192.168.1.7"])
+def test_rate_limit__not_for_ones_own_node(host: str) -> None:
     clock = Clock()
-    transport = FakeTransport(Chain(), "http://127.0.0.1:8545", clock, takes_s=0.0)
+    transport = FakeTransport(Chain(), f"http://{host}:8545", clock, takes_s=0.0)
     rpc = Endpoints([transport], CHAIN_ID, Limits(rate_per_s=1), clock=clock, sleep=clock.sleep)
     for _ in range(50):
         rpc.call("eth_blockNumber")
