@@ -8,17 +8,15 @@ what was on the disk. (tests/e2e/test_crash.py kills real processes.)
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
+from direct_rpc import DirectRpc
 from eth_utils.crypto import keccak
 
 from rebalancer.bundler.deploy import deploy
@@ -36,7 +34,7 @@ from rebalancer.devchain.fork import DevChain, open_fork
 from rebalancer.devchain.market import move
 from rebalancer.errors import ExecutionError
 from rebalancer.evm.abi import from_hex, to_hex
-from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.evm.rpc import Rpc
 from rebalancer.keeper.cycle import evaluate
 from rebalancer.ledger.queries import transactions
 from rebalancer.ledger.reconcile import reconcile
@@ -60,37 +58,6 @@ SCENARIOS = (
     "reorged away",
     "node lies about the nonce",
 )
-
-
-class Direct:
-    """JSON-RPC over one connection that stays open: the matrix asks some ten thousand questions."""
-
-    def __init__(self, url: str) -> None:
-        where = urlsplit(url)
-        self._http = HTTPConnection(str(where.hostname), where.port, timeout=30)
-
-    def call(self, method: str, *params: Any) -> Any:
-        answer = self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-        return self._result(method, answer)
-
-    def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
-        requests = [
-            {"jsonrpc": "2.0", "id": index, "method": method, "params": params}
-            for index, (method, params) in enumerate(calls)
-        ]
-        answers = sorted(self._post(requests), key=lambda answer: int(answer["id"]))
-        return [self._result(m, a) for (m, _), a in zip(calls, answers, strict=True)]
-
-    def _post(self, body: Any) -> Any:
-        self._http.request("POST", "/", json.dumps(body), {"Content-Type": "application/json"})
-        return json.loads(self._http.getresponse().read())
-
-    @staticmethod
-    def _result(method: str, answer: Any) -> Any:
-        if "error" in answer:
-            error = answer["error"]
-            raise RpcError(method, error["code"], error["message"], error.get("data"))
-        return answer["result"]
 
 
 class Killed(BaseException):
@@ -261,7 +228,7 @@ def stage(chain: DevChain, mainnet: Network, tmp_path: Path) -> Stage:
     key = dev_key(TREASURY)
     assert key is not None
     signer = LocalSigner.from_key(key)
-    rpc = Direct(chain.url)
+    rpc = DirectRpc(chain.url)
     pace = Pace(clock=lambda: 0.0, sleep=lambda _: None, poll_s=0.0)
     deploy(rpc, signer, 1, 300 * 10**9, pace)
     move(rpc, mainnet, {"WETH": 250_000})
