@@ -86,7 +86,7 @@ def sma(rounds: Sequence[Round], now: int, window_s: int) -> Fraction:
     """
     total, end = 0, now
     for past in rounds:
-        start = min(max(past.updated_at, now - window_s), end)
+        start = max(past.updated_at, now - window_s)
         total += past.answer * (end - start)
         end = start
     return Fraction(total, now - end) if end < now else Fraction(rounds[0].answer)

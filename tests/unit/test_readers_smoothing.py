@@ -67,6 +67,15 @@ def test_ema__is_the_textbook_recursion() -> None:
     assert 100 < found < 150  # nearer to what stands now than the mean of 150 is
 
 
+def test_ema__an_answer_counts_from_its_very_second_on() -> None:
+    """Samples are 100 s apart: the newest three see the new answer, the second of them at once."""
+    weight, average = Fraction(2, 21), Fraction(0)
+    for _ in range(3):
+        average += weight * (1 - average)
+    assert ema(past((1, 200), (0, 9_999)), NOW, 1_900) == average
+    assert ema(past((1, 199), (0, 9_999)), NOW, 1_900) < average
+
+
 def test_ema__of_what_always_stood__is_it() -> None:
     assert ema(past((100, 1)), NOW, HOUR) == 100
     assert ema(past((100, 5), (100, 700), (100, 7_000)), NOW, HOUR) == 100

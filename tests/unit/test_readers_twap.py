@@ -62,6 +62,15 @@ def test_the_time_of_the_last_trade_wraps_at_2_to_the_32() -> None:
     assert mean(old, new) == 7
 
 
+def test_a_trade_after_the_wrap__is_as_old_as_it_is() -> None:
+    """The pair's clock has begun anew, the block's has not."""
+    begin = 2**32 + 10
+    old = Accumulator(9, 1, 7, begin % 2**32, begin + 90)
+    new = Accumulator(9, 1, 7, begin % 2**32, begin + 690)
+    assert new.now() - 9 == 7 * UQ112 * 690
+    assert mean(old, new) == 7
+
+
 @pytest.mark.parametrize("elapsed", [0, -12])
 def test_no_time_between__is_no_average(elapsed: int) -> None:
     old = Accumulator(0, 1, 1, 0, T)
