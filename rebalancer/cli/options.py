@@ -28,6 +28,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 ExecuteOption = Annotated[
     bool, typer.Option("--execute", help="Sign and send. Without it nothing leaves this machine.")
 ]
+RaiseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--raise",
+        help="Sell so that the wallet holds this much beside the portfolio.",
+        metavar='"AMOUNT TOKEN"',
+    ),
+]
 BlockOption = Annotated[
     int | None, typer.Option("--at", help="Read at this block instead of the head.", min=0)
 ]

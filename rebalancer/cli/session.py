@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rebalancer.evm.endpoints import Endpoints
     from rebalancer.keeper.cycle import CycleResult, Evaluation
     from rebalancer.ledger.store import Ledger
-    from rebalancer.model import Snapshot
+    from rebalancer.model import Amount, Snapshot
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,20 @@ from dataclasses import replace
 
 from rebalancer.amm.swap import apply_swap
 from rebalancer.errors import Infeasible, LimitBreached, PlanError
-from rebalancer.model import Plan, Policy, Rebalance, Snapshot, SwapLeg, Target, Valuation
+from rebalancer.model import (
+    Circumstances,
+    Plan,
+    Policy,
+    Rebalance,
+    Snapshot,
+    SwapLeg,
+    Target,
+    Valuation,
+)
 from rebalancer.planner.costs import appraise, cost_gate
+from rebalancer.planner.decision import pose
 from rebalancer.planner.gas_schedule import PRAGUE
-from rebalancer.planner.problem import Problem
+from rebalancer.planner.problem import NOTHING_ELSE
 
 
 def as_approved(
@@ -19,6 +29,7 @@ def as_approved(
     valuation: Valuation,
     targets: tuple[Target, ...],
     policy: Policy,
+    circumstances: Circumstances = NOTHING_ELSE,
 ) -> Rebalance:
     """The decision of this block, with the approved trades instead of its own.
 
@@ -28,8 +39,7 @@ def as_approved(
     its cost any more, PlanError when it cannot be done as it stands.
     """
     legs = _repriced(approved, snapshot)
-    ordered = tuple(sorted(targets, key=lambda target: target.position))
-    problem = Problem(snapshot, valuation, ordered, policy, PRAGUE)
+    problem = pose(snapshot, valuation, targets, policy, PRAGUE, circumstances)
     appraisal = appraise(problem, legs)
     if reasons := cost_gate(problem, appraisal):
         raise LimitBreached(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rebalancer.amm.valuation import value
-from rebalancer.amm.valuation import value
 from rebalancer.bundler.follow import Pace
 from rebalancer.bundler.lane import Lane
 from rebalancer.bundler.prepare import DryRun, dry_run, prepare

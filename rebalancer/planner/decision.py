@@ -72,7 +72,7 @@ def decide(
     if not proposal.legs:
         return _hold(snapshot, parent, (_nothing_to_trade(problem), *proposal.limits))
     appraisal = appraise(problem, proposal.legs)
-    plan = _plan(problem, parent, _rules_id(targets, policy), appraisal)
+    plan = priced(problem, parent, _rules_id(targets, policy), appraisal)
     if defects := violations(problem, plan, CONSISTENCY):
         raise PlanError(
             f"the plan contradicts itself: {defects[0].text}",
@@ -234,7 +234,7 @@ def _rules_id(targets: Sequence[Target], policy: Policy) -> str:
     return digest({"targets": ordered, "policy": policy})
 
 
-def _plan(problem: Problem, parent: str, rules_id: str, appraisal: Appraisal) -> Plan:
+def priced(problem: Problem, parent: str, rules_id: str, appraisal: Appraisal) -> Plan:
     snapshot, policy = problem.snapshot, problem.policy
     return Plan(
         parent=parent,

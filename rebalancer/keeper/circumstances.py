@@ -1,0 +1,130 @@
+"""What bears on a decision besides the snapshot: the calendar, the ledger's past, who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+from rebalancer.config.calendar import next_fire_ts
+from rebalancer.config.portfolio import ResolvedPortfolio
+from rebalancer.errors import ConfigError
+from rebalancer.ledger.history import expected_balances, past_prices, turnover_e8
+from rebalancer.ledger.store import Ledger
+from rebalancer.model import PPM, Amount, Circumstances, Policy, Price, Snapshot, Target
+from rebalancer.planner.bands import group_of
+from rebalancer.planner.volatility import Observation, relative_volatilities
+
+DAY_S = 86_400
+#: How many observations of a half-life are looked at, and how many half-lives back.
+_PER_HALF_LIFE = 24
+_HALF_LIVES = 5
+#: A cron line that is never due again is due at the end of time.
+_NEVER_TS = 2**62
+
+
+def circumstances(
+    resolved: ResolvedPortfolio,
+    snapshot: Snapshot,
+    targets: Sequence[Target],
+    last_rebalance_ts: int | None,
+    ledger: Ledger | None,
+    withdrawal: Amount | None = None,
+) -> Circumstances:
+    """The circumstances at the snapshot's block; without a ledger nothing is known of the past.
+
+    Only what was recorded up to that block counts.
+    """
+    policy, name = resolved.policy, resolved.portfolio.name
+    due_ts = None
+    if policy.calendar_cron is not None and last_rebalance_ts is not None:
+        due_ts = next_fire_ts(policy.calendar_cron, last_rebalance_ts) or _NEVER_TS
+    now_ts = snapshot.block.timestamp
+    if ledger is None:
+        return Circumstances(calendar_due_ts=due_ts, withdrawal=withdrawal)
+    sold = 0
+    if policy.max_turnover_ppm is not None:
+        sold = turnover_e8(ledger, name, now_ts - DAY_S, now_ts)
+    return Circumstances(
+        calendar_due_ts=due_ts,
+        turnover_e8=sold,
+        deposits=_deposits(ledger, name, snapshot, targets),
+        withdrawal=withdrawal,
+        volatilities=_volatilities(ledger, name, snapshot, targets, policy),
+    )
+
+
+def withdrawal_of(resolved: ResolvedPortfolio, text: str) -> Amount:
+    """Read ``50000 USDC`` as an amount; raises ConfigError for anything else."""
+    from rebalancer.model import parse_units
+
+    number, _, symbol = text.strip().partition(" ")
+    symbol = symbol.strip()
+    if symbol not in resolved.network.tokens:
+        raise ConfigError(
+            f"--raise {text!r} names no token of {resolved.network.name}",
+            hint='write an amount and a token, like --raise "50000 USDC"',
+        )
+    token = resolved.network.token(symbol)
+    try:
+        raw = parse_units(number, token.decimals)
+    except ValueError as error:
+        raise ConfigError(
+            f"--raise {text!r}: {error}", hint='write it like --raise "50000 USDC"'
+        ) from None
+    if raw <= 0:
+        raise ConfigError(f"--raise {text!r} asks for nothing", hint="ask for an amount above 0")
+    return Amount(token, raw)
+
+
+def _deposits(
+    ledger: Ledger, name: str, snapshot: Snapshot, targets: Sequence[Target]
+) -> tuple[Amount, ...]:
+    """What there is of the portfolio's tokens beyond what the record leads one to expect."""
+    expected = expected_balances(ledger, name, snapshot.block.timestamp)
+    positions = {target.position for target in targets}
+    return tuple(
+        Amount(a.token, a.raw - expected[a.token])
+        for a in snapshot.balances
+        if a.token.symbol in positions and a.raw > expected.get(a.token, a.raw)
+    )
+
+
+def _volatilities(
+    ledger: Ledger, name: str, snapshot: Snapshot, targets: Sequence[Target], policy: Policy
+) -> tuple[tuple[str, int], ...]:
+    half_life_s = policy.volatility_half_life_s
+    if half_life_s is None:
+        return ()
+    now_ts = snapshot.block.timestamp
+    past = past_prices(
+        ledger,
+        name,
+        snapshot.block.chain_id,
+        now_ts - _HALF_LIVES * half_life_s,
+        now_ts,
+        max(half_life_s // _PER_HALF_LIFE, 1),
+    )
+    history = [Observation(p.block_ts, _prices(p.snapshot)) for p in past]
+    history.append(Observation(now_ts, _prices(snapshot)))
+    groups: dict[str, dict[str, float]] = {}
+    for target in targets:
+        groups.setdefault(group_of(target), {})[target.position] = target.weight_ppm / PPM
+    measured = relative_volatilities(history, groups, now_ts, half_life_s)
+    return tuple(sorted(measured.items()))
+
+
+def _prices(snapshot: Snapshot) -> dict[str, float]:
+    """Prices of tokens by symbol, and of LP positions by name: as the product of its two's roots.
+
+    A pair's fair price moves so while nobody trades; its fees are no volatility.
+    """
+    prices = {price.token: _ratio(price) for price in snapshot.prices}
+    found = {token.symbol: price for token, price in prices.items()}
+    for pair in snapshot.pairs:
+        if pair.token0 in prices and pair.token1 in prices:
+            found[pair.name] = sqrt(prices[pair.token0] * prices[pair.token1])
+    return found
+
+
+def _ratio(price: Price) -> float:
+    return price.numerator / price.denominator

@@ -1,0 +1,121 @@
+"""What the past says about the next decision: turnover, prices as they were, what was held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, func, select
+
+from rebalancer.ledger import log
+from rebalancer.ledger.schema import decisions, outcomes, submissions
+from rebalancer.ledger.store import Ledger
+from rebalancer.model import Plan, Price, Snapshot, Token
+
+
+@dataclass(frozen=True, slots=True)
+class PastPrices:
+    """The prices of one recorded snapshot, at its block's time (unix seconds)."""
+
+    block_ts: int
+    snapshot: Snapshot
+
+    @property
+    def prices(self) -> tuple[Price, ...]:
+        return self.snapshot.prices
+
+
+def turnover_e8(ledger: Ledger, portfolio: str, after_ts: int, until_ts: int) -> int:
+    """What executed plans decided after ``after_ts`` were to sell, in 1e-8 of the numeraire.
+
+    Up to and with ``until_ts``; both are times of the blocks that were decided on.
+    """
+    columns = decisions.c
+    statement = _executed(portfolio).where(
+        columns.block_ts > after_ts, columns.block_ts <= until_ts
+    )
+    with ledger.reading() as connection:
+        plan_ids = {row.plan_id for row in connection.execute(statement)}
+        return sum(
+            log.get(connection, Plan, plan_id).costs.traded_e8
+            for plan_id in plan_ids
+            if plan_id is not None
+        )
+
+
+def past_prices(
+    ledger: Ledger, portfolio: str, chain_id: int, after_ts: int, until_ts: int, every_s: int
+) -> Sequence[PastPrices]:
+    """Recorded snapshots after ``after_ts`` and up to ``until_ts``, oldest first.
+
+    Of each ``every_s`` seconds, counted from the epoch, the newest one: what is taken does not
+    depend on when one asks.
+    """
+    columns = decisions.c
+    newest = (
+        select(func.max(columns.event))
+        .where(
+            columns.portfolio == portfolio,
+            columns.chain_id == chain_id,
+            columns.block_ts > after_ts,
+            columns.block_ts <= until_ts,
+        )
+        .group_by(columns.block_ts - columns.block_ts % every_s)
+    )
+    statement = (
+        select(columns.block_ts, columns.snapshot)
+        .where(columns.event.in_(newest))
+        .order_by(columns.block_ts, columns.event)
+    )
+    with ledger.reading() as connection:
+        return [
+            PastPrices(row.block_ts, log.get(connection, Snapshot, row.snapshot))
+            for row in connection.execute(statement)
+        ]
+
+
+def expected_balances(ledger: Ledger, portfolio: str, until_ts: int) -> Mapping[Token, int]:
+    """What the wallet would hold if nothing had come or gone since the last rebalance.
+
+    The balances that its plan was made on, and its net changes; before the first rebalance, the
+    balances of the first recorded decision. Empty where nothing is recorded.
+    """
+    columns = decisions.c
+    with ledger.reading() as connection:
+        executed = _executed(portfolio).where(columns.block_ts <= until_ts)
+        last = connection.execute(executed.order_by(columns.event.desc()).limit(1)).first()
+        if last is not None and last.plan_id is not None:
+            plan = log.get(connection, Plan, last.plan_id)
+            changes = {change.token: change.raw for change in plan.net}
+            return _balances(connection, last.snapshot, changes)
+        first = connection.execute(
+            select(columns.snapshot)
+            .where(columns.portfolio == portfolio, columns.block_ts <= until_ts)
+            .order_by(columns.event)
+            .limit(1)
+        ).scalar_one_or_none()
+        return {} if first is None else _balances(connection, first, {})
+
+
+def _balances(
+    connection: Connection, snapshot: str, changes: Mapping[Token, int]
+) -> Mapping[Token, int]:
+    balances = log.get(connection, Snapshot, snapshot).balances
+    return {a.token: a.raw + changes.get(a.token, 0) for a in balances}
+
+
+def _executed(portfolio: str) -> Select[str | None, str]:
+    """Plan and snapshot of decisions whose ``execute`` transaction succeeded."""
+    return (
+        select(decisions.c.plan_id, decisions.c.snapshot)
+        .join(submissions, submissions.c.plan_id == decisions.c.plan_id)
+        .join(outcomes, outcomes.c.tx_hash == submissions.c.tx_hash)
+        .where(
+            decisions.c.portfolio == portfolio,
+            decisions.c.mode == "execute",
+            submissions.c.purpose == "execute",
+            submissions.c.event.in_(log.latest_submissions()),
+            outcomes.c.event.in_(log.latest_transaction_events()),
+            outcomes.c.status == 1,
+        )
+    )

@@ -1,0 +1,138 @@
+"""Why a decision is what it is: every question that was asked of it, and every answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rebalancer.amm.valuation import value
+from rebalancer.model import PPM, Policy, Reason, mul_div_nearest
+from rebalancer.planner.benefit import penalty_up_e8
+from rebalancer.planner.calibration import Wander, settle
+from rebalancer.planner.costs import appraise, cost_gate
+from rebalancer.planner.decision import asked, pose, priced, proposer_of
+from rebalancer.planner.gas_schedule import PRAGUE
+from rebalancer.planner.guards import LIMITS, violations
+from rebalancer.planner.inputs import Inputs
+from rebalancer.planner.problem import Problem
+from rebalancer.planner.texts import gwei, money, percent, told_apart
+from rebalancer.planner.volatility import YEAR_S
+
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Drifting:
+    """What the present drift costs, and where that number comes from.
+
+    ``penalty_e8`` is expected until the drift would be traded away otherwise, ``horizon_s`` from
+    now, that is ``daily_e8`` a day; the two are None where kappa is a number of the file. ``bands``
+    are the positions' own, with a risk aversion.
+    """
+
+    penalty_e8: int
+    kappa_ppm: int
+    horizon_s: int | None
+    daily_e8: int | None
+    governs: Wander | None
+    bands: tuple[Wander, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One question on the way to a plan; ``passed`` None where it could not be asked."""
+
+    question: str
+    passed: bool | None
+    answers: tuple[Reason, ...]
+
+
+def drifting(inputs: Inputs) -> Drifting:
+    """What doing nothing costs at the inputs' snapshot."""
+    problem = _problem(inputs)
+    policy = problem.policy
+    penalty = penalty_up_e8(problem.valuation, policy.drift_aversion_ppm)
+    rules = settle(
+        problem.snapshot,
+        problem.valuation.nav_e8,
+        tuple(sorted(inputs.targets, key=lambda t: t.position)),
+        inputs.policy,
+        PRAGUE,
+        inputs.circumstances,
+    )
+    horizon_s = None if rules.governs is None else _horizon_s(rules.governs, inputs.policy)
+    daily = None if not horizon_s else mul_div_nearest(penalty, DAY_S, horizon_s)
+    return Drifting(
+        penalty, policy.drift_aversion_ppm, horizon_s, daily, rules.governs, rules.wanders
+    )
+
+
+def why(inputs: Inputs) -> tuple[Step, ...]:
+    """Every step from the trigger to the guards, also those after one that says no.
+
+    What the later ones answer is what would happen if the earlier ones had let it trade.
+    """
+    valuation = value(inputs.snapshot, inputs.targets)
+    if valuation.unread:
+        names = ", ".join(valuation.unread)
+        return (Step("Is every position read?", False, (Reason("unread", f"{names} is not"),)),)
+    problem = _problem(inputs)
+    verdict = asked(problem, inputs.last_rebalance_ts)
+    steps = [Step("Is it time?", verdict.fired, verdict.reasons), _gas(problem)]
+    problem = replace(problem, only_raise=verdict.only_raise)
+    proposal = proposer_of(inputs.policy).propose(problem)
+    found = Reason("legs", f"{len(proposal.legs)} legs", len(proposal.legs))
+    steps.append(Step("Are there trades?", bool(proposal.legs), (found, *proposal.limits)))
+    if not proposal.legs:
+        return (*steps, Step("Are they worth it?", None, ()), Step("Do guards object?", None, ()))
+    appraisal = appraise(problem, proposal.legs)
+    gate = cost_gate(problem, appraisal)
+    numeraire = problem.snapshot.numeraire
+    cost, benefit = appraisal.gate_cost_e8, appraisal.benefit_e8
+    costs = f"It would cost {money(cost, numeraire)} and remove {money(benefit, numeraire)}"
+    weighed = gate or (Reason("benefit_e8", f"{costs} of drift penalty", benefit, cost),)
+    steps.append(Step("Are they worth it?", not gate, weighed))
+    plan = priced(problem, "", "", appraisal)
+    objections = violations(problem, plan, LIMITS)
+    steps.append(Step("Do the guards agree?", not objections, objections))
+    return tuple(steps)
+
+
+def _problem(inputs: Inputs) -> Problem:
+    valuation = value(inputs.snapshot, inputs.targets)
+    return pose(
+        inputs.snapshot, valuation, inputs.targets, inputs.policy, PRAGUE, inputs.circumstances
+    )
+
+
+def _gas(problem: Problem) -> Step:
+    price, ceiling = problem.gas_price_wei, problem.policy.max_gas_price_wei
+    shown, limit = told_apart(gwei, price, ceiling, most_places=9)
+    text = f"Gas costs {shown}, the ceiling is {limit}"
+    reason = Reason("max_gas_price_wei", text, price, ceiling)
+    return Step("Is gas cheap enough?", price <= ceiling, (reason,))
+
+
+def _horizon_s(governs: Wander, policy: Policy) -> int | None:
+    """``kappa / A``: how long a drift stays if nothing else is done, for it to cost its penalty."""
+    sigma_squared = governs.volatility_ppm**2 * (policy.risk_aversion_ppm or 0)
+    if not sigma_squared:
+        return None
+    return mul_div_nearest(governs.kappa_ppm * YEAR_S, PPM * PPM, sigma_squared)
+
+
+def told(drift: Drifting, numeraire: str) -> tuple[str, ...]:
+    """The same in sentences."""
+    kappa = percent(drift.kappa_ppm)
+    now = f"The drift costs {money(drift.penalty_e8, numeraire)}"
+    if drift.governs is None or drift.horizon_s is None or drift.daily_e8 is None:
+        return (f"{now} if nothing is done: drift_aversion (kappa) {kappa} of the portfolio file",)
+    w = drift.governs
+    days = drift.horizon_s // DAY_S
+    return (
+        f"{now} if nothing is done for {days} days, {money(drift.daily_e8, numeraire)} a day",
+        f"kappa {kappa} = 2 J / s^2 of {w.name}: its weight drifts by s = {percent(w.drift_ppm)} a "
+        f"year (volatility {percent(w.volatility_ppm)} against the rest)",
+        f"a trade costs {percent(w.fixed_ppm, 4)} of NAV for gas and {percent(w.rate_ppm)} of its "
+        f"size; the cheapest rule trades at {percent(w.trigger_ppm)} back to "
+        f"{percent(w.reset_ppm)}, for J = {percent(w.cost_ppm, 4)} of NAV a year",
+    )
