@@ -24,8 +24,10 @@ from readers_fake_node import (
     word,
 )
 
+from rebalancer.amm.valuation import value
 from rebalancer.config.networks import Network, TokenSpec
 from rebalancer.errors import ConfigError, PriceDisagreement, ReadError, StalePrice
+from rebalancer.evm.abi import checksum
 from rebalancer.model import E8, Price, Snapshot
 from rebalancer.readers.prices import quotes
 from rebalancer.readers.snapshot import read_snapshot
@@ -380,3 +382,25 @@ def test_a_feed_and_a_price__are_one_too_many__and_neither_one_too_few() -> None
         TokenSpec(**{**body, "price": THREE})
     with pytest.raises(ValidationError, match="either a feed or a price"):
         TokenSpec(**{**body, "feed": ""})
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 30])
+def test_decimals__from_0_to_30__are_valued_exactly(decimals: int) -> None:
+    """Three whole tokens and one smallest unit at 2.5 USD, with no decimals and with thirty."""
+    address = "0x" + "0D" * 20
+    body = {"address": checksum(address), "decimals": decimals, "price": {"sources": [DEARLY]}}
+    odd = TokenSpec.model_validate(body)
+    on = NET.model_copy(update={"tokens": {**NET.tokens, "ODD": odd}, "intermediates": ()})
+    resolved = portfolio({"token": "ODD", "target": "100%"}, on=on)
+    raw = 3 * 10**decimals + 1
+    node = mainnet()
+    node.put(address, "balanceOf(address)", (resolved.portfolio.wallet,), word(raw))
+    node.put(address, "decimals()", (), word(decimals))
+    snapshot = read_snapshot(node, resolved)
+    assert snapshot.held_out == ()
+    assert snapshot.balance(on.token("ODD")) == raw
+    valued = value(snapshot, resolved.targets)
+    assert valued.nav_e8 == raw * 250_000_000 // 10**decimals
+
+
+DEARLY = {"fixed": "2.5"}
