@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
 from rebalancer.cli.options import (
     PORTFOLIO,
     BlockOption,
@@ -9,8 +14,12 @@ from rebalancer.cli.options import (
     LedgerOption,
     NetworksOption,
     PortfolioOption,
+    RaiseOption,
     RpcUrlOption,
 )
+
+if TYPE_CHECKING:
+    from rebalancer.cli.session import Session
 
 
 def plan(
@@ -19,17 +28,75 @@ def plan(
     rpc_url: RpcUrlOption = None,
     ledger: LedgerOption = None,
     at: BlockOption = None,
+    raise_: RaiseOption = None,
+    why_not: Annotated[
+        bool, typer.Option("--why-not", help="Every question asked, and what would happen else.")
+    ] = False,
+    verify: Annotated[
+        Path | None,
+        typer.Option("--verify", help="Recompute what plan --json wrote.", metavar="FILE"),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="With --verify: trust the file's snapshot.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the decision for this block with its reasons; the same input gives the same bytes."""
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session
-    from rebalancer.keeper.cycle import evaluate
+    from rebalancer.model import to_plain
+    from rebalancer.planner.explain import drifting, why
     from rebalancer.report.plan import decision_document, decision_view
+    from rebalancer.report.why import (
+        waiting_document,
+        waiting_view,
+        why_document,
+        why_view,
+    )
 
     session = Session.open(portfolio, networks, rpc_url, ledger)
-    evaluation = evaluate(session.rpc, session.resolved, session.last_rebalance_ts(), at)
+    if verify is not None:
+        _verify(session, verify, offline, json)
+        return
+    evaluation = session.evaluate(at, session.withdrawal(raise_))
+    decision, inputs = evaluation.decision, evaluation.inputs
+    readable = not evaluation.valuation.unread
     if json:
-        show_json(decision_document(evaluation.decision))
+        document: dict[str, Any] = decision_document(decision) | {"inputs": to_plain(inputs)}
+        if readable:
+            document["waiting"] = waiting_document(drifting(inputs))
+        if why_not:
+            document["why"] = why_document(why(inputs))
+        show_json(document)
+        return
+    show(decision_view(decision, evaluation.valuation.numeraire))
+    if readable:
+        show(waiting_view(drifting(inputs), evaluation.valuation.numeraire))
+    if why_not:
+        show(why_view(why(inputs)))
+
+
+def _verify(session: Session, path: Path, offline: bool, json: bool) -> None:
+    """Recompute a plan; raises PlanError when it is not what its inputs give."""
+    from rebalancer.cli.output import show, show_json
+    from rebalancer.cli.replay import read_claim, same_as_chain
+    from rebalancer.errors import PlanError
+    from rebalancer.model import to_plain
+    from rebalancer.planner.verification import verify
+    from rebalancer.report.why import findings_view
+
+    claimed, inputs = read_claim(path)
+    findings = list(verify(claimed, inputs))
+    if not offline:
+        findings.insert(0, same_as_chain(session, inputs))
+    ok = all(finding.ok for finding in findings)
+    if json:
+        show_json({"ok": ok, "findings": to_plain(findings)})
     else:
-        show(decision_view(evaluation.decision, evaluation.valuation.numeraire))
+        show(findings_view(findings))
+    if not ok:
+        wrong = next(finding for finding in findings if not finding.ok)
+        raise PlanError(
+            f"{path} is not what its inputs give: {wrong.what}: {wrong.detail}",
+            hint="do not act on it; plan again",
+        )

@@ -20,9 +20,10 @@ from rebalancer.model import (
     to_plain,
 )
 from rebalancer.report.layout import new_table
-from rebalancer.report.numbers import gwei, money, percent, points, quantity, short
+from rebalancer.report.numbers import amount, gwei, money, percent, points, quantity, short
+from rebalancer.report.picture import LEGEND, bars
 
-_LEFT = frozenset({"#", "pay", "through", "receive", "position", "", "cost"})
+_LEFT = frozenset({"#", "pay", "through", "receive", "position", "", "cost", LEGEND})
 
 
 def decision_document(decision: Decision) -> dict[str, Any]:
@@ -44,6 +45,9 @@ def decision_view(decision: Decision, numeraire: str) -> RenderableType:
         f"   block {decision.block_number}   plan {short(digest(plan), 12)}",
     )
     parts: list[RenderableType] = [head, _reasons(decision.reasons)]
+    if plan.withdrawal is not None:
+        raised = amount(plan.withdrawal.raw, plan.withdrawal.token)
+        parts.append(Text(f"  - {raised} stay in the wallet for you to take, beside the portfolio"))
     parts += [_legs(plan), _positions(plan), _costs(plan, numeraire)]
     if decision.limits:
         parts += [Text("Limits that bind", style="bold"), _reasons(decision.limits)]
@@ -81,9 +85,9 @@ def _legs(plan: Plan) -> Table:
 
 
 def _positions(plan: Plan) -> Table:
-    names = ("position", "before", "target", "after", "drift before", "drift after")
+    names = ("position", "before", "target", "after", "drift before", "drift after", LEGEND)
     table = new_table("Where it leads", *names, left=_LEFT)
-    for position in plan.positions:
+    for position, bar in zip(plan.positions, bars(plan.positions), strict=True):
         table.add_row(
             position.name,
             percent(position.before_ppm),
@@ -91,6 +95,7 @@ def _positions(plan: Plan) -> Table:
             percent(position.after_ppm),
             points(position.before_ppm - position.target_ppm),
             points(position.after_ppm - position.target_ppm),
+            bar,
         )
     return table
 

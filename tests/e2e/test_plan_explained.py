@@ -1,0 +1,158 @@
+"""``plan`` explains itself, can be recomputed from its file, and raises what is asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Workspace
+
+    from rebalancer.devchain.fork import DevChain
+
+
+def write(place: Workspace, document: Any) -> str:
+    path = place.folder / "plan.json"
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def policy(place: Workspace, *lines: str) -> None:
+    """Put lines of policy in front of those that are there."""
+    place.edit(place.portfolio, "policy:\n", "policy:\n" + "".join(f"  {x}\n" for x in lines))
+
+
+def test_plan__picture_costs_and_waiting(drifted: Workspace) -> None:
+    out = drifted.run("plan").out
+    assert "█ kept  ░ sold  ▒ bought  │ target" in out
+    weth = next(x for x in out.splitlines() if x.startswith("WETH ") and "█" in x)
+    usdc = next(x for x in out.splitlines() if x.startswith("USDC ") and "█" in x)
+    assert "░" in weth
+    assert "▒" in usdc
+    assert "Doing nothing" in out
+    assert "if nothing is done: drift_aversion (kappa) 50.00% of the portfolio file" in out
+
+
+def test_plan__verify__itself(drifted: Workspace) -> None:
+    document = drifted.run("plan", "--json").json
+    path = write(drifted, document)
+    done = drifted.run("plan", "--verify", path, "--json")
+    assert done.code == 0, done.err
+    findings = {f["what"]: f["ok"] for f in done.json["findings"]}
+    assert findings == dict.fromkeys(
+        ("snapshot", "decision", "legs", "balances", "costs", "gas"), True
+    )
+    offline = drifted.run("plan", "--verify", path, "--offline")
+    assert offline.code == 0
+    assert "snapshot" not in offline.out
+
+
+def tamper_leg(document: Any) -> None:
+    document["plan"]["legs"][0]["min_amount_out"] -= 1
+
+
+def tamper_cost(document: Any) -> None:
+    document["plan"]["costs"]["gas_e8"] -= 1
+
+
+def tamper_price(document: Any) -> None:
+    document["inputs"]["snapshot"]["prices"][0]["numerator"] += 1
+
+
+def tamper_policy(document: Any) -> None:
+    document["inputs"]["policy"]["slippage_ppm"] += 1
+
+
+@pytest.mark.parametrize("tamper", [tamper_leg, tamper_cost, tamper_price, tamper_policy])
+def test_plan__verify__tampered__refused(drifted: Workspace, tamper: Any) -> None:
+    document = drifted.run("plan", "--json").json
+    tamper(document)
+    done = drifted.run("plan", "--verify", write(drifted, document))
+    assert done.code == 4
+    assert "is not what its inputs give" in done.err
+
+
+def test_plan__verify__another_chain_state(drifted: Workspace) -> None:
+    """Consistent in itself, but not what the chain had at that block."""
+    document = drifted.run("plan", "--json").json
+    document["inputs"]["snapshot"]["native_wei"] += 1
+    done = drifted.run("plan", "--verify", write(drifted, document), "--json")
+    assert done.code == 4
+    assert "snapshot" in done.err
+
+
+def test_plan__verify__no_plan(workspace: Workspace) -> None:
+    (workspace.folder / "x.json").write_text("{}")
+    for name in ("x.json", "missing.json"):
+        done = workspace.run("plan", "--verify", str(workspace.folder / name))
+        assert done.code == 2
+
+
+def test_plan__why_not__a_hold(workspace: Workspace) -> None:
+    out = workspace.run("plan", "--why-not").out
+    assert "HOLD" in out
+    assert "no Is it time?" in out
+    assert "(if it had come to that)" in out
+    steps = workspace.run("plan", "--why-not", "--json").json["why"]
+    assert [step["passed"] for step in steps][:2] == [False, True]
+
+
+def test_plan__why_not__nothing_stands_in_the_way(drifted: Workspace) -> None:
+    steps = drifted.run("plan", "--why-not", "--json").json["why"]
+    assert [step["passed"] for step in steps] == [True] * 5
+
+
+def test_plan__kappa_is_derived_and_shown(drifted: Workspace) -> None:
+    drifted.edit(drifted.portfolio, "  drift_aversion: 50%", "  risk_aversion: 4")
+    drifted.edit(drifted.portfolio, "  reset: 100%", "  reset: optimal")
+    policy(drifted, "volatility: 60%")
+    done = drifted.run("plan")
+    assert done.code == 0, done.err
+    assert "kappa" in done.out
+    assert "= 2 J / s^2 of" in done.out
+    assert "Cheapest bands, per year" in done.out
+    document = drifted.run("plan", "--json").json
+    waiting = document["waiting"]
+    assert waiting["kappa_ppm"] == min(band["kappa_ppm"] for band in waiting["bands"])
+    assert waiting["daily_e8"] * waiting["horizon_s"] // 86_400 == pytest.approx(
+        waiting["penalty_e8"], rel=1e-3
+    )
+
+
+def test_plan__cron__refused_or_used(drifted: Workspace) -> None:
+    drifted.edit(drifted.portfolio, "  every: 1h", '  cron: "0 9 * * 1"')
+    out = drifted.run("plan").out
+    assert "Never rebalanced yet, so the 0 9 * * 1 calendar is due" in out
+    assert drifted.run("rebalance", "--execute", "--json").code == 0
+    held = drifted.run("plan").out
+    assert "the calendar '0 9 * * 1' (UTC) is not due for another" in held
+
+
+def test_rebalance__raise__the_wallet_holds_it(drifted: Workspace, devchain: DevChain) -> None:
+    policy(drifted, "max_turnover: 100%")
+    wanted = 230_000 * 10**6
+    document = drifted.run("rebalance", "--raise", "230000 USDC", "--execute", "--json").json
+    plan = document["plan"]
+    assert plan["withdrawal"]["raw"] == wanted
+    status = drifted.run("status", "--json").json
+    usdc = next(e for e in status["positions"] if e["name"] == "USDC")
+    assert usdc["value_e8"] >= 230_000 * 10**8
+    assert drifted.run("audit", "reconcile", "--json").json["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("50000 XYZ", "names no token"),
+        ("USDC", "names no token"),
+        ("-1 USDC", "asks for nothing"),
+        ("0.0000001 USDC", "decimals"),
+        ("1 WETHH", "names no token"),
+    ],
+)
+def test_plan__raise__mistakes(workspace: Workspace, text: str, says: str) -> None:
+    done = workspace.run("plan", "--raise", text)
+    assert done.code == 2
+    assert says in done.err
