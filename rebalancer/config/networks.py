@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 from eth_utils.crypto import keccak
@@ -40,8 +41,7 @@ class Amm(Strict):
     def pair_address(self, a: Token, b: Token) -> str:
         """Address that the factory gives the pair of two tokens (CREATE2)."""
         token0, token1 = sort_tokens(a, b)
-        salt = pair_salt(token0.address, token1.address)
-        return create2_address(self.factory, salt, from_hex(self.init_code_hash))
+        return _pair_address(self.factory, self.init_code_hash, token0.address, token1.address)
 
 
 class Priced(Strict):
@@ -149,6 +149,12 @@ class Network(Strict):
 def sort_tokens(a: Token, b: Token) -> tuple[Token, Token]:
     """Order two tokens as a pair does: by address."""
     return (a, b) if int(a.address, 16) < int(b.address, 16) else (b, a)
+
+
+@lru_cache(maxsize=2**16)
+def _pair_address(factory: str, init_code_hash: str, address0: str, address1: str) -> str:
+    """Three hashes: with thousands of pools they would be most of a snapshot's time."""
+    return create2_address(factory, pair_salt(address0, address1), from_hex(init_code_hash))
 
 
 def pair_salt(address0: str, address1: str) -> bytes:

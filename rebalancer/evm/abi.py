@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
+
+_WORD = 32
+_UINT = re.compile(r"uint([0-9]+)")
 
 
 @cache
@@ -37,12 +41,30 @@ def selector(signature: str) -> bytes:
 def encode_call(signature: str, *args: Any) -> bytes:
     """Calldata of a function written as ``name(type,...)``."""
     head, types = _parse(signature)
-    return head + encode(types, args)
+    return head + encode(types, args) if types or args else head
 
 
 def decode_output(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
-    """Decode returned data; raises eth_abi's DecodingError when it does not fit."""
-    return tuple(decode(types, data))
+    """Decode returned data; raises eth_abi's DecodingError when it does not fit.
+
+    Unsigned integers, which most views return, are read here: thousands of them are a snapshot.
+    """
+    bounds = _uint_bounds(tuple(types))
+    if bounds is None or len(data) < _WORD * len(bounds):
+        return tuple(decode(types, data))
+    words = (data[start : start + _WORD] for start in range(0, _WORD * len(bounds), _WORD))
+    values = tuple(int.from_bytes(word, "big") for word in words)
+    if any(value >= bound for value, bound in zip(values, bounds, strict=True)):
+        return tuple(decode(types, data))  # which says what is wrong
+    return values
+
+
+@cache
+def _uint_bounds(types: tuple[str, ...]) -> tuple[int, ...] | None:
+    """What each value is below; None where not all ``types`` are unsigned integers."""
+    matches = [_UINT.fullmatch(item) for item in types]
+    bits = [int(match[1]) for match in matches if match]
+    return tuple(2**count for count in bits) if types and len(bits) == len(types) else None
 
 
 def topic(signature: str) -> str:

@@ -54,21 +54,20 @@ def route_pools(
 
     Of many tokens only pairs with an intermediate of the network: their number grows with that of
     the tokens and not with its square, and on constant-product AMMs that is where the liquidity is.
+    ``tokens`` holds the intermediates and the tokens of ``lps``.
     """
     if len(tokens) <= DIRECT_PAIRS_UP_TO or not network.intermediates:
         return candidates(network, tokens)
-    hubs = {network.token(symbol).address for symbol in network.intermediates}
-    held = {(lp.token0.address, lp.token1.address) for lp in lps}
-    pairs = [sort_tokens(a, b) for a, b in combinations(tokens, 2)]
-    wanted = [
-        (a, b)
-        for a, b in pairs
-        if not hubs.isdisjoint((a.address, b.address)) or (a.address, b.address) in held
-    ]
+    place = {token.address: i for i, token in enumerate(tokens)}
+    hubs = {place[network.token(symbol).address] for symbol in network.intermediates}
+    wanted = {(min(i, hub), max(i, hub)) for hub in hubs for i in place.values() if i != hub}
+    for lp in lps:
+        i, j = place[lp.token0.address], place[lp.token1.address]
+        wanted.add((min(i, j), max(i, j)))
     return tuple(
-        _candidate(name, network.amms[name], a, b)
+        _candidate(name, network.amms[name], tokens[i], tokens[j])
         for name in sorted(network.amms)
-        for a, b in wanted
+        for i, j in sorted(wanted)
     )
 
 
