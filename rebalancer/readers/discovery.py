@@ -31,7 +31,8 @@ class Found:
     """An LP position that is held: ``shares`` by the wallet and ``staked`` in ``farm``.
 
     ``name`` is how a portfolio file names it; where it cannot, ``missing`` says what networks.yaml
-    lacks. ``since_block`` is the block of the first event, if events were read.
+    lacks. ``since_block`` is the block of the first event, if events were read. ``listed`` is one
+    that the file has, but not the farm.
     """
 
     pair: str
@@ -41,10 +42,16 @@ class Found:
     farm: str | None = None
     since_block: int | None = None
     missing: str = ""
+    listed: bool = False
 
     @property
     def line(self) -> str | None:
-        """The line to put under ``positions``; None where networks.yaml comes first."""
+        """The line to put under ``positions``; None where networks.yaml comes first.
+
+        Of a listed position it is the key that its line lacks.
+        """
+        if self.listed:
+            return f'staked_in: "{self.farm}"'
         if self.name is None:
             return None
         since = f", since_block: {self.since_block}" if self.since_block else ""
@@ -85,7 +92,9 @@ def discover(
             continue
         if shares or staked:
             name, missing = _name(answers, network, pair, pools.get(pair))
-            found.append(Found(pair, name, shares, staked, farm, first.get(pair), missing))
+            since = first.get(pair)
+            listed_already = known is not None
+            found.append(Found(pair, name, shares, staked, farm, since, missing, listed_already))
     return tuple(sorted(found, key=lambda f: (f.name is None, f.name or "", int(f.pair, 16))))
 
 

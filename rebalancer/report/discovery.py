@@ -22,10 +22,14 @@ def discovery_view(found: Sequence[Found]) -> RenderableType:
     if not found:
         return Text("No LP position is held that the portfolio does not list.", style="dim")
     parts: list[RenderableType] = []
-    lines = [item.line for item in found if item.line is not None]
+    lines = [item.line for item in found if item.line is not None and not item.listed]
     if lines:
         parts.append(Text("Held, but not listed; put these under positions:", style="bold"))
         parts += [Text(f"  {line}") for line in lines]
+    staked = [item for item in found if item.listed]
+    if staked:
+        parts.append(Text("Listed, but part of it lies in a farm; add to its line:", style="bold"))
+        parts += [Text(f"  {item.name}: {item.line}") for item in staked]
     unnamed = [item for item in found if item.line is None]
     if unnamed:
         parts.append(Text("Held, but networks.yaml does not know them:", style="bold"))

@@ -94,6 +94,20 @@ def test_since_the_last_rebalance__is_told_unasked(
     assert across["nav"]["trades"] < 0
     assert across["nav"]["deposits"] == across["nav"]["other"] == 0
     assert {c["name"] for c in across["positions"] if c["value"]["trades"]} >= {"WETH"}
+    # Before the rebalance nothing had happened.
+    assert drifted.run("status", "--at", str(before), "--json").json["attribution"] is None
+
+
+def test_since__position_that_cannot_be_read__is_left_out_of_the_explanation(
+    workspace: Workspace, devchain: DevChain
+) -> None:
+    devchain.rpc.call("anvil_setCode", m.WBTC.address, "0x")
+    devchain.rpc.call("evm_mine")
+    document = workspace.run("status", "--since", str(devchain.block_number), "--json").json
+    assert document["unread"] == ["WBTC"]
+    why = document["attribution"]
+    assert [change["name"] for change in why["positions"]] == ["WETH", "USDC", LP]
+    assert why["nav_before_e8"] == why["nav_after_e8"] == document["nav_e8"]
 
 
 def test_since__block_that_cannot_be__is_refused_in_one_line(

@@ -505,5 +505,24 @@ def test_discovery__from_logs__finds_farms_and_what_the_file_cannot_name(
     assert m.DAI.address in unnamed.missing
     listed = portfolio(network, {"lp": UNISWAP, "staked_in": farm})
     assert [f.pair for f in discover(devchain.rpc, listed, head, since_block=1)] == [unnamed.pair]
+    no_farm = portfolio(network, {"lp": UNISWAP})
+    staked, _ = discover(devchain.rpc, no_farm, head, since_block=1)
+    assert (staked.name, staked.listed) == (UNISWAP, True)
+    assert staked.line == f'staked_in: "{farm}"'
     other = replace(named, farm=None)
     assert other.line == f'- {{lp: "{UNISWAP}", target: 0%, since_block: {devchain.lp_block}}}'
+
+
+def test_discovery__shares_sent_to_the_farm_of_another_pair__are_not_staked(
+    devchain: DevChain, mainnet: Network, farm: str, farm_code: str
+) -> None:
+    dai = mainnet.amms["uniswap_v2"].pair_address(m.DAI, m.WETH)
+    usdc = mainnet.amms["uniswap_v2"].pair_address(m.USDC, m.WETH)
+    other = put_farm(devchain, farm_code, dai, mainnet.token("LINK").address)
+    stake(devchain, dai, other, 10**9)
+    lost = call_of(usdc, "transfer(address,uint256)", other, 5)
+    mine_block(devchain.rpc, TREASURY, [lost])
+    head = read_block(devchain.rpc)
+    resolved = portfolio(mainnet, tokens=("WETH", "USDC"))
+    farms = {f.pair: (f.farm, f.staked) for f in discover(devchain.rpc, resolved, head, 1)}
+    assert farms == {dai: (other, 10**9), usdc: (None, 0)}
