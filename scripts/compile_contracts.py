@@ -24,10 +24,12 @@ OUTPUTS = {
     CONTRACTS / "devchain": ROOT / "rebalancer" / "devchain" / "artifacts",
 }
 EVM_VERSION = "cancun"
+#: Words that the constructor puts behind the runtime code, in order of declaration.
+IMMUTABLES = {"Executor": (0,), "WalletExecutor": (1,)}
 
 
 def compile_contract(source: Path) -> dict[str, Any]:
-    """Artifact of one Vyper file: ABI, init code and runtime code, and what compiled them.
+    """Artifact of one Vyper file: ABI, init code and deployed code, and what compiled them.
 
     The init code carries no hash of the sources, so that it, and with it the CREATE2 address,
     depends on what the contract does and not on its comments.
@@ -43,13 +45,14 @@ def compile_contract(source: Path) -> dict[str, Any]:
         output_formats=["abi", "bytecode", "bytecode_runtime"],
         no_bytecode_metadata=True,
     )
+    immutables = b"".join(word.to_bytes(32, "big") for word in IMMUTABLES.get(source.stem, ()))
     return {
         "contract": source.stem,
         "compiler": f"vyper {vyper.__version__.partition('+')[0]}",
         "evm_version": EVM_VERSION,
         "abi": output["abi"],
         "bytecode": output["bytecode"],
-        "runtime": output["bytecode_runtime"],
+        "runtime": output["bytecode_runtime"] + immutables.hex(),
     }
 
 

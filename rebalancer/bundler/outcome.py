@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rebalancer.bundler.calls import EXECUTE
-from rebalancer.bundler.executor import EXECUTOR_ADDRESS
 from rebalancer.bundler.fills import decode_fills
 from rebalancer.bundler.gas import gas_components
 from rebalancer.bundler.reverts import decode_revert
@@ -29,7 +28,7 @@ def read_outcome(
     fills: tuple[Fill, ...] = ()
     if status == 1 and transaction.purpose == EXECUTE:
         try:
-            fills = decode_fills(plan, receipt["logs"], EXECUTOR_ADDRESS)
+            fills = decode_fills(plan, receipt["logs"], transaction.to)
         except ExecutionError:
             fills = ()
     return TransactionOutcome(

@@ -73,7 +73,7 @@ def dry_run(
 
     calls = (
         *approval_calls(rpc, plan, EXECUTOR_ADDRESS, head, approvals),
-        execute_call(plan.legs, plan.deadline_ts),
+        execute_call(plan),
     )
     rehearsal = rehearse(rpc, head, plan, calls, tolerance_ppm)
     gas_limits = tuple(gas_limit_for(gas_used) for gas_used in rehearsal.gas_used)

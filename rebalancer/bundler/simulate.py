@@ -20,14 +20,15 @@ from eth_abi.exceptions import DecodingError
 from rebalancer.bundler.approvals import approval_succeeded
 from rebalancer.bundler.calls import APPROVE, EXECUTE, Call, UnsignedTransaction
 from rebalancer.bundler.compare import check_fills, check_net, leg_name
-from rebalancer.bundler.executor import EXECUTOR_ADDRESS, decode_amounts_out, encode_execute
+from rebalancer.bundler.executor import EXECUTOR_ADDRESS, decode_amount_out, encode_execute
 from rebalancer.bundler.fills import Log, decode_fills
 from rebalancer.bundler.head import Head
 from rebalancer.bundler.reverts import decode_revert, revert_of
+from rebalancer.bundler.steps import Permit
 from rebalancer.errors import ReadError, SimulationReverted
 from rebalancer.evm.abi import encode_call, from_hex, to_hex
 from rebalancer.evm.rpc import Rpc, RpcError
-from rebalancer.model import Fill, Plan, Simulation, SwapLeg, Token, mul_div_up
+from rebalancer.model import Fill, Plan, Simulation, Token, mul_div_up
 
 #: "Method not found" (JSON-RPC) and "method not supported" (EIP-1474).
 _UNSUPPORTED = (-32601, -32004)
@@ -35,6 +36,8 @@ _UNSUPPORTED = (-32601, -32004)
 _REFUND_QUOTIENT = 5
 #: Frames below the transaction's own: executor -> pair -> token -> a proxy's code, and one more.
 _CALL_DEPTH = 4
+#: What the executor says when a balance changes by less than the legs' minimums add up to.
+_NET_FLOOR = "executor: net change below its floor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +57,16 @@ def rehearse(
 
     Raises SimulationReverted naming step and leg, SimulationMismatch with the numbers.
     """
-    tokens = _tokens(plan)
-    probes = [_balance_request(token, plan.wallet) for token in tokens]
-    requests = [call.as_request(plan.wallet) for call in calls]
-    results = _simulate(rpc, head, [*probes, *requests, *probes], validation=False)
-    if results is None:
+    run = _between_balances(rpc, head, plan, calls)
+    if run is None:
+        requests = [call.as_request(plan.wallet) for call in calls]
         return _by_eth_call(rpc, head, plan, calls, requests, tolerance_ppm)
-    split = len(probes)
-    steps = results[split:-split]
+    steps, changes = run
+    if steps[-1].reason == _NET_FLOOR:
+        _explain_net(rpc, head, plan, calls, tolerance_ppm)
     _check_steps(rpc, head, plan, calls, steps)
-    fills = decode_fills(plan, steps[-1].logs, EXECUTOR_ADDRESS)
+    fills = decode_fills(plan, steps[-1].logs, calls[-1].to)
     check_fills(plan, fills, tolerance_ppm, head.number)
-    before, after = (_balances(tokens, part) for part in (results[:split], results[-split:]))
-    changes = {token: after[token] - before[token] for token in tokens}
     check_net(plan, changes, tolerance_ppm, head.number)
     return _simulation(head, steps, fills)
 
@@ -96,7 +96,7 @@ def confirm(
     if steps is None:
         return _by_eth_call(rpc, head, plan, calls, requests, tolerance_ppm)
     _check_steps(rpc, head, plan, calls, steps)
-    fills = decode_fills(plan, steps[-1].logs, EXECUTOR_ADDRESS)
+    fills = decode_fills(plan, steps[-1].logs, calls[-1].to)
     check_fills(plan, fills, tolerance_ppm, head.number)
     return _simulation(head, steps, fills)
 
@@ -115,11 +115,54 @@ def gas_limit_for(gas_used: int) -> int:
     return needed
 
 
-def execute_call(legs: Sequence[SwapLeg], deadline_ts: int) -> Call:
-    """The call of the executor that trades ``legs``."""
-    return Call(
-        EXECUTE, f"execute {len(legs)} swaps", EXECUTOR_ADDRESS, encode_execute(legs, deadline_ts)
+def execute_call(
+    plan: Plan,
+    to: str = EXECUTOR_ADDRESS,
+    permits: Sequence[Permit] = (),
+    only: int | None = None,
+) -> Call:
+    """The call that trades a plan's legs; ``to`` is the executor, or the wallet that delegates.
+
+    ``only`` the first few of its legs are for finding out what each does: no floor is put under
+    what they bring together.
+    """
+    legs = plan.legs if only is None else plan.legs[:only]
+    data = encode_execute(
+        legs,
+        plan.deadline_ts,
+        max_base_fee_wei=plan.max_fee_wei,
+        permits=permits,
+        guarded=only is None,
     )
+    return Call(EXECUTE, f"execute {len(legs)} swaps", to, data)
+
+
+def _between_balances(
+    rpc: Rpc, head: Head, plan: Plan, calls: Sequence[Call]
+) -> tuple[list[CallResult], dict[Token, int]] | None:
+    """What each call does, and what they do together to the wallet's balances."""
+    tokens = _tokens(plan)
+    probes = [_balance_request(token, plan.wallet) for token in tokens]
+    requests = [call.as_request(plan.wallet) for call in calls]
+    results = _simulate(rpc, head, [*probes, *requests, *probes], validation=False)
+    if results is None:
+        return None
+    split = len(probes)
+    before, after = (_balances(tokens, part) for part in (results[:split], results[-split:]))
+    return results[split:-split], {token: after[token] - before[token] for token in tokens}
+
+
+def _explain_net(
+    rpc: Rpc, head: Head, plan: Plan, calls: Sequence[Call], tolerance_ppm: int
+) -> None:
+    """Raise SimulationMismatch naming the token whose balance makes the contract refuse.
+
+    The same legs without floors tell: so a token is found that takes a fee on its way to us.
+    """
+    bare = execute_call(plan, calls[-1].to, only=len(plan.legs))
+    run = _between_balances(rpc, head, plan, (*calls[:-1], bare))
+    if run is not None and not run[0][-1].reason:
+        check_net(plan, run[1], tolerance_ppm, head.number)
 
 
 def _simulate(
@@ -173,15 +216,17 @@ def _check_steps(
             continue
         where = f"step {number} of {len(calls)} ({call.label})"
         if call.purpose == EXECUTE:
-            where += _blame(rpc, head, plan, calls[:-1])
+            where += _blame(rpc, head, plan, calls)
         raise _reverted(where, reason, head)
 
 
-def _blame(rpc: Rpc, head: Head, plan: Plan, approvals: Sequence[Call]) -> str:
+def _blame(rpc: Rpc, head: Head, plan: Plan, calls: Sequence[Call]) -> str:
     """Find the leg that makes the execution revert: the last of its shortest failing beginning."""
+    *approvals, execution = calls
     before = [call.as_request(plan.wallet) for call in approvals]
+    to = execution.to
     for count in range(1, len(plan.legs) + 1):
-        call = execute_call(plan.legs[:count], plan.deadline_ts)
+        call = execute_call(plan, to, only=count)
         requests = [*before, call.as_request(plan.wallet)]
         try:
             steps = _simulate(rpc, head, requests, validation=False)
@@ -207,25 +252,26 @@ def _by_eth_call(
             hint="use a node that has it (Geth 1.14.9 or newer, Nethermind, Reth, Anvil),"
             " or give the executor its allowances first",
         )
+    # A batch returns what its last swap was paid, so each leg is asked of a batch that ends there.
+    parts = [execute_call(plan, calls[0].to, only=n) for n in range(1, len(plan.legs) + 1)]
     try:
-        answer = from_hex(rpc.call("eth_call", requests[0], head.at))
+        rpc.call("eth_call", requests[0], head.at)
         gas_used = int(rpc.call("eth_estimateGas", requests[0]), 16)
+        answers = [rpc.call("eth_call", part.as_request(plan.wallet), head.at) for part in parts]
     except RpcError as error:
         reason = revert_of(error.data)
         raise _reverted(calls[0].label, reason or str(error), head) from None
     try:
-        amounts_out = decode_amounts_out(answer)
+        amounts_out = [decode_amount_out(from_hex(answer)) for answer in answers]
     except DecodingError:
         raise _reverted(calls[0].label, "the executor did not answer with amounts", head) from None
-    fills = _fills_of(plan, amounts_out, head)
+    fills = _fills_of(plan, amounts_out)
     check_fills(plan, fills, tolerance_ppm, head.number)
     return Simulation(head.number, head.hash, (gas_used,), fills)
 
 
-def _fills_of(plan: Plan, amounts_out: Sequence[int], head: Head) -> tuple[Fill, ...]:
-    """Fills from the amounts that ``execute`` returned: a chained leg spends the one before."""
-    if len(amounts_out) != len(plan.legs):
-        raise _reverted("execute", f"{len(amounts_out)} amounts for {len(plan.legs)} legs", head)
+def _fills_of(plan: Plan, amounts_out: Sequence[int]) -> tuple[Fill, ...]:
+    """Fills from what each leg was paid: a chained leg spends the one before."""
     fills: list[Fill] = []
     for index, (leg, amount_out) in enumerate(zip(plan.legs, amounts_out, strict=True)):
         amount_in = fills[-1].amount_out if leg.chained else leg.amount_in

@@ -17,7 +17,7 @@ from ethpm_types import ContractType
 from rebalancer.bundler.executor import (
     EXECUTE_SIGNATURE,
     EXECUTOR_ADDRESS,
-    decode_amounts_out,
+    decode_amount_out,
     deployment_call,
 )
 from rebalancer.evm.abi import decode_output, encode_call, from_hex, selector, to_hex
@@ -43,6 +43,27 @@ class Leg(NamedTuple):
     fee_ppm: int
     amount_in: int
     min_amount_out: int
+
+
+def entries(*legs: Leg, deadline: int = FOREVER, base_fee: int = INFINITE) -> list[tuple[int, int]]:
+    """The contract's words for swaps alone, written down anew from docs/executor.md.
+
+    A leg with an ``amount_in`` of 0 spends what the leg before pays into its pair.
+    """
+    tokens = list(dict.fromkeys(int(str(leg.token_in), 16) for leg in legs))
+    found = [(deadline | (len(tokens) + 1) << 72, base_fee), *((token, 0) for token in tokens)]
+    for number, leg in enumerate(legs):
+        what = int(str(leg.pair), 16) | ((1_000_000 - leg.fee_ppm) % 2**24) << 160
+        what |= (tokens.index(int(str(leg.token_in), 16)) + 1) << 184
+        what |= leg.zero_for_one << 192
+        what |= (number + 1 < len(legs) and legs[number + 1].amount_in == 0) << 193
+        found.append((what, leg.amount_in | leg.min_amount_out << 128))
+    return found
+
+
+def execute_data(*legs: Leg, deadline: int = FOREVER) -> bytes:
+    """Calldata of ``execute`` for swaps alone."""
+    return encode_call(EXECUTE_SIGNATURE, entries(*legs, deadline=deadline))
 
 
 def official(name: str, package: str = "v2-core") -> ContractContainer:
@@ -149,12 +170,15 @@ class World:
 
     def execute(self, *legs: Leg, deadline: int = FOREVER) -> Any:
         """Alice's batch; returns the receipt."""
-        return self.executor.execute(list(legs), deadline, sender=self.alice)
+        return self.executor.execute(entries(*legs, deadline=deadline), sender=self.alice)
 
     def amounts_out(self, *legs: Leg) -> list[int]:
-        """What the same batch would return now."""
-        data = self.rpc.call("eth_call", self.request(*legs), "latest")
-        return list(decode_amounts_out(from_hex(data)))
+        """What each leg would be paid now: what a batch that ends with it returns."""
+        answers = [
+            self.rpc.call("eth_call", self.request(*legs[:count]), "latest")
+            for count in range(1, len(legs) + 1)
+        ]
+        return [decode_amount_out(from_hex(answer)) for answer in answers]
 
     def refusal(self, *legs: Leg, deadline: int = FOREVER, **fields: str) -> str:
         """The reason why the same batch would revert now, "" if it gives none.
@@ -174,7 +198,7 @@ class World:
         return {
             "from": self.alice.address,
             "to": self.executor.address,
-            "data": to_hex(encode_call(EXECUTE_SIGNATURE, list(legs), deadline)),
+            "data": to_hex(execute_data(*legs, deadline=deadline)),
         }
 
     def fails_on_chain(self, request: dict[str, str]) -> bool:

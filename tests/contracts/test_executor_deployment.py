@@ -54,7 +54,7 @@ def test_check_deployed__before_deployment__says_how_to_deploy(world: World) -> 
 
 
 def test_check_deployed__other_code_at_the_address__is_not_taken_for_it(world: World) -> None:
-    ape.chain.provider.set_code(EXECUTOR_ADDRESS, runtime_code()[:-1] + b"\x00")
+    ape.chain.provider.set_code(EXECUTOR_ADDRESS, runtime_code()[:-1] + b"\x01")
 
     with pytest.raises(ExecutorMissing, match="is not that of the executor"):
         check_deployed(world.rpc)

@@ -7,9 +7,8 @@ from typing import Any
 
 import ape
 import pytest
-from executor_world import FEE_PPM, FOREVER, INFINITE, UNIT, Leg, World, official
+from executor_world import FEE_PPM, INFINITE, UNIT, Leg, World, execute_data, official
 
-from rebalancer.bundler.executor import EXECUTE_SIGNATURE
 from rebalancer.evm.abi import encode_call
 
 TRANSFER_FROM = "transferFrom(address,address,uint256)"
@@ -24,10 +23,6 @@ def _bob_keeps_everything(world: World) -> Iterator[None]:
     yield
     assert [token.balanceOf(world.bob) for token in world.tokens] == before
     assert all(token.allowance(world.bob, world.executor) == INFINITE for token in world.tokens)
-
-
-def execute_data(*legs: Leg) -> bytes:
-    return encode_call(EXECUTE_SIGNATURE, list(legs), FOREVER)
 
 
 def hostile_pair(world: World, target: Any = NOBODY, data: bytes = b"") -> Any:
@@ -159,14 +154,20 @@ def test_execute__hostile_pair_before_an_honest_one__reverts_the_whole_batch(wor
     assert world.refusal(*legs) == "UniswapV2: INSUFFICIENT_INPUT_AMOUNT"
 
 
-def test_execute__reserves_too_large_for_a_pair__reverts(world: World) -> None:
-    # 32 bytes with a bit above uint112 in each word: a pair that lies about its type.
+def test_execute__reserves_beyond_any_pairs__take_no_more_than_the_amount_in(
+    world: World,
+) -> None:
+    # Answers 2**255 to whatever it is asked: products wrap around, which is a lie like any other.
     pair = world.mallory.deploy(ape.project.HostilePair)
-    word = (2**112).to_bytes(32, "big")
+    word = (2**255).to_bytes(32, "big")
     code = b"\x7f" + word + bytes.fromhex("5f527f") + word + bytes.fromhex("6020525f60405260605ff3")
     ape.chain.provider.set_code(pair.address, code)
+    before = [token.balanceOf(world.alice) for token in world.tokens]
 
-    assert world.refusal(leg_on(pair, world.tokens[0], UNIT)) == ""
+    world.execute(leg_on(pair, world.tokens[0], UNIT))
+
+    after = [token.balanceOf(world.alice) for token in world.tokens]
+    assert after == [before[0] - UNIT, *before[1:]]
 
 
 # Tokens that call back while they are pulled.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +14,24 @@ from eth_utils.abi import abi_to_signature
 from eth_utils.crypto import keccak
 
 from rebalancer.bundler.executor import (
+    ANY_BASE_FEE_WEI,
     CREATE2_PROXY,
     CREATE2_SALT,
     EXECUTE_SIGNATURE,
+    EXECUTOR,
     EXECUTOR_ADDRESS,
     MAX_LEGS,
+    WALLET_EXECUTOR,
     check_deployed,
-    decode_amounts_out,
+    contract,
+    decode_amount_out,
     deployment_call,
     encode_execute,
     init_code,
+    net_floors,
     runtime_code,
 )
+from rebalancer.bundler.steps import Watch
 from rebalancer.errors import ExecutorMissing, PlanError
 from rebalancer.evm.abi import selector, to_hex
 from rebalancer.model import SwapLeg, Token
@@ -35,7 +42,6 @@ MIDDLE = Token("0xA000000000000000000000000000000000000002", "MIDDLE", 6)
 HIGH = Token("0xf000000000000000000000000000000000000003", "HIGH", 8)
 PAIR_A = "0x00000000000000000000000000000000000000Aa"
 PAIR_B = "0x00000000000000000000000000000000000000bb"
-LEG_TYPE = "(address,address,bool,uint256,uint256,uint256)[]"
 
 FIRST = SwapLeg(PAIR_A, "uniswap_v2", LOW, MIDDLE, 3_000, 10**18, 2_000_000, 1_990_000, False)
 SECOND = SwapLeg(PAIR_B, "sushiswap", MIDDLE, HIGH, 2_500, 2_000_000, 5_000, 4_900, True)
@@ -56,16 +62,17 @@ class CodeRpc:
         return [self.call(method, *params) for method, params in calls]
 
 
-def decoded(data: bytes) -> tuple[Any, int]:
-    """``(legs, deadline)`` of a call of ``execute``."""
+def decoded(data: bytes) -> list[tuple[int, int]]:
+    """The entries of a call of ``execute``."""
     assert data[:4] == selector(EXECUTE_SIGNATURE)
-    legs, deadline = decode([LEG_TYPE, "uint256"], data[4:])
-    return legs, deadline
+    (entries,) = decode(["(uint256,uint256)[]"], data[4:])
+    return list(entries)
 
 
-def test_artifact__recompiled__is_the_same_to_the_byte() -> None:
-    source: Path = CONTRACTS / "Executor.vy"
-    shipped = OUTPUTS[CONTRACTS] / "Executor.json"
+@pytest.mark.parametrize("name", ["Executor", "WalletExecutor"])
+def test_artifact__recompiled__is_the_same_to_the_byte(name: str) -> None:
+    source: Path = CONTRACTS / f"{name}.vy"
+    shipped = OUTPUTS[CONTRACTS] / f"{name}.json"
 
     assert shipped.read_text() == render(compile_contract(source))
 
@@ -78,14 +85,19 @@ def test_artifact__init_code__does_not_depend_on_comments(tmp_path: Path) -> Non
     assert compile_contract(copy)["bytecode"] == to_hex(init_code())
 
 
-def test_artifact__abi__is_one_function() -> None:
-    from rebalancer.bundler.executor import _artifact
+def test_artifact__abi__is_one_function_beside_what_takes_ether() -> None:
+    artifact = json.loads((OUTPUTS[CONTRACTS] / "Executor.json").read_text())
+    by_type = {entry["type"]: entry for entry in artifact["abi"]}
 
-    (function,) = _artifact()["abi"]
-
-    assert abi_to_signature(function) == EXECUTE_SIGNATURE
-    assert function["stateMutability"] == "nonpayable"
-    assert selector(EXECUTE_SIGNATURE).hex() == "539756e2"
+    assert sorted(entry["type"] for entry in artifact["abi"]) == [
+        "constructor",
+        "fallback",
+        "function",
+    ]
+    assert by_type["constructor"]["inputs"] == []
+    assert abi_to_signature(by_type["function"]) == EXECUTE_SIGNATURE
+    assert by_type["function"]["stateMutability"] == "payable"
+    assert selector(EXECUTE_SIGNATURE).hex() == "114e194e"
 
 
 def test_address__by_eip_1014__follows_from_the_init_code() -> None:
@@ -95,19 +107,55 @@ def test_address__by_eip_1014__follows_from_the_init_code() -> None:
     assert deployment_call() == (CREATE2_PROXY, bytes(32) + init_code())
 
 
-def test_runtime_code__is_what_the_init_code_returns() -> None:
-    assert runtime_code()
-    assert init_code().endswith(runtime_code())
+@pytest.mark.parametrize(("name", "word"), [("Executor", 0), ("WalletExecutor", 1)])
+def test_runtime_code__is_the_init_codes_end_and_whose_balance_pays(name: str, word: int) -> None:
+    found = contract(name)
+    code, immutable = found.runtime_code[:-32], found.runtime_code[-32:]
+
+    assert code
+    assert found.init_code.endswith(code)
+    assert int.from_bytes(immutable) == word
 
 
-def test_encode__two_hops__chains_the_second_by_an_amount_of_zero() -> None:
-    legs, deadline = decoded(encode_execute([FIRST, SECOND], 1_700_000_000))
-
-    assert legs == (
-        (PAIR_A.lower(), LOW.address, True, 3_000, 10**18, 1_990_000),
-        (PAIR_B.lower(), MIDDLE.address.lower(), True, 2_500, 0, 4_900),
+def test_contracts__are_two_at_two_addresses() -> None:
+    assert EXECUTOR.address == EXECUTOR_ADDRESS != WALLET_EXECUTOR.address
+    assert deployment_call(WALLET_EXECUTOR) == (
+        CREATE2_PROXY,
+        bytes(32) + contract("WalletExecutor").init_code,
     )
-    assert deadline == 1_700_000_000
+
+
+def test_encode__two_hops__word_by_word() -> None:
+    data = encode_execute([FIRST, SECOND], 1_700_000_000, max_base_fee_wei=5)
+
+    assert decoded(data) == [
+        # Deadline, one watched token, steps from entry 3 on; base fee.
+        (1_700_000_000 | 1 << 64 | 3 << 72, 5),
+        # HIGH is bought: it is watched. LOW is only sold.
+        (int(HIGH.address, 16), 4_900),
+        (int(LOW.address, 16), 0),
+        # Pays token 2, which is token0 of the pair, and forwards.
+        (0xAA | 997_000 << 160 | 2 << 184 | 0b11 << 192, 10**18 | 1_990_000 << 128),
+        # Is paid by the step before.
+        (0xBB | 997_500 << 160 | 1 << 192, 4_900 << 128),
+    ]
+
+
+def test_encode__unguarded__watches_nothing() -> None:
+    entries = decoded(encode_execute([FIRST], 7, guarded=False))
+
+    assert entries[0] == (7 | 2 << 72, ANY_BASE_FEE_WEI)
+    assert len(entries) == 3
+
+
+def test_net_floors__token_bought_and_sold__adds_up_the_worst() -> None:
+    back = replace(FIRST, token_in=MIDDLE, token_out=LOW, amount_in=500, min_amount_out=3 * 10**17)
+    legs = [FIRST, back, replace(FIRST, amount_in=7, min_amount_out=0)]
+
+    assert net_floors(legs) == (
+        Watch(MIDDLE.address, 1_990_000 - 500, 0),
+        Watch(LOW.address, 0, 10**18 + 7 - 3 * 10**17),
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,15 +168,16 @@ def test_encode__direction__is_that_of_the_addresses_as_numbers(
     # As text, "0xA..." sorts before "0xf...", and both before nothing: case must not matter.
     leg = replace(FIRST, token_in=token_in, token_out=token_out)
 
-    ((_, _, direction, *_),), _ = decoded(encode_execute([leg], 1))
+    what, _ = decoded(encode_execute([leg], 1))[-1]
 
-    assert direction is zero_for_one
+    assert bool(what >> 192 & 1) is zero_for_one
 
 
 def test_encode__as_many_legs_as_the_contract_takes__passes() -> None:
-    legs, _ = decoded(encode_execute([FIRST] * MAX_LEGS, 1))
+    entries = decoded(encode_execute([FIRST] * MAX_LEGS, 1))
 
-    assert len(legs) == MAX_LEGS == 32
+    assert len(entries) == 1 + 2 + 32
+    assert MAX_LEGS == 32
 
 
 @pytest.mark.parametrize("count", [0, 33])
@@ -155,11 +204,8 @@ def test_encode__chain_that_the_contract_would_read_otherwise__is_refused(
         encode_execute(legs, 1)
 
 
-def test_decode_amounts_out__returned_data__is_one_amount_per_leg() -> None:
-    words = (32, 2, 7, 2**112 - 1)
-    data = b"".join(word.to_bytes(32, "big") for word in words)
-
-    assert decode_amounts_out(data) == (7, 2**112 - 1)
+def test_decode_amount_out__returned_data__is_one_word() -> None:
+    assert decode_amount_out((2**112 - 1).to_bytes(32, "big")) == 2**112 - 1
 
 
 def test_check_deployed__the_executor__asks_at_the_block_it_is_told() -> None:
