@@ -37,8 +37,8 @@ class Policy:
 
     Limits that are None are off: ``max_trade_e8`` of one token for another in a plan,
     ``max_turnover_ppm`` of NAV in 24 hours, ``max_pool_share_ppm`` of a pool's reserve paid in,
-    ``max_price_age_s``, and ``max_stale_gain_ppm`` of the traded value that pools off the oracle may
-    seem to give (None: ``max_off_oracle_ppm``). Beyond a drift of ``extreme_drift_ppm``
+    ``max_price_age_s``, and ``max_stale_gain_ppm`` of the traded value that pools off the oracle
+    may seem to give (None: ``max_off_oracle_ppm``). Beyond a drift of ``extreme_drift_ppm``
     ``max_cost_ppm`` does not apply.
     """
 
