@@ -18,11 +18,16 @@ Trade = tuple[SwapLeg, ...]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Who may sell how much, in smallest units, and who may buy; None: everyone, everything."""
+    """Who may sell how much, in smallest units, and who buy for how much; None: all, everything.
+
+    With ``slack_ppm`` a seller may give so much more than his excess, where the buyer must get what
+    he needs to the last unit.
+    """
 
     sellers: Mapping[Token, int] | None = None
-    buyers: frozenset[Token] | None = None
+    buyers_e8: Mapping[Token, int] | None = None
     least_e8: int = 1
+    slack_ppm: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,22 @@ class Book:
 
     def room_e8(self, seller: Token, buyer: Token, stage: Stage) -> int:
         """What could be sold of the one for the other."""
-        return min(self.worth(seller, self.sellable(seller, stage)), self.deficit_e8[buyer])
+        return min(self.worth(seller, self.sellable(seller, stage)), self.needed(buyer, stage))
+
+    def needed(self, buyer: Token, stage: Stage) -> int:
+        """Value that the stage lets ``buyer`` still get."""
+        deficit = self.deficit_e8[buyer]
+        if stage.buyers_e8 is None:
+            return deficit
+        got = max(self.change_e8.get(buyer, 0), 0)
+        return max(min(deficit, stage.buyers_e8.get(buyer, 0) - got), 0)
 
     def sellable(self, seller: Token, stage: Stage) -> int:
         """Smallest units of the excess that the stage lets go."""
+        if stage.slack_ppm:
+            held = self.problem.snapshot.balance(seller)
+            more = self.excess[seller] * stage.slack_ppm // PPM
+            return min(self.excess[seller] + more, held) if self.excess[seller] else 0
         if stage.sellers is None:
             return self.excess[seller]
         gone = sum(leg.amount_in for leg in self.legs if leg.token_in == seller and not leg.chained)
@@ -103,8 +120,6 @@ class Book:
         buyers = sorted(self.deficit_e8, key=lambda t: (-self.deficit_e8[t], t.address.lower()))
         for seller in sellers:
             for buyer in buyers:
-                if stage.buyers is not None and buyer not in stage.buyers:
-                    continue
                 if (seller, buyer) in self.blocked:
                     continue
                 if self.room_e8(seller, buyer, stage) >= stage.least_e8:
@@ -119,13 +134,18 @@ class Book:
             most = min(most, self.problem.snapshot.price(seller).raw_down(cap.left_e8))
         if self.worth(seller, most) < stage.least_e8:
             return None
-        wanted = min(most, self._raw_up(seller, self.deficit_e8[buyer]))
+        needed = self.needed(buyer, stage)
+        # A stage with slack pays for what the pools take: the output must be what is needed.
+        more = needed * stage.slack_ppm // PPM
+        wanted = min(most, self._raw_up(seller, needed + more))
         choice = routes(self.market, seller, buyer)
         route = best_route(self.problem, self.market, self.legs, choice, wanted)
         if route is not None:
-            resized = Sized(route, self._to_deficit(route, seller, buyer, most))
+            resized = Sized(
+                route, self._to_deficit(route, seller, self._raw_up(buyer, needed), most)
+            )
             # A pool that pays more than the oracle fills the deficit with less than the minimum.
-            enough = self._enough(seller, resized, stage) or stage.buyers is not None
+            enough = self._enough(seller, resized, stage) or stage.buyers_e8 is not None
             return resized if enough and resized.amount_in else Sized(route, wanted)
         sized = roomiest_route(self.problem, self.market, choice, wanted)
         return sized if sized is not None and self._enough(seller, sized, stage) else None
@@ -133,13 +153,13 @@ class Book:
     def _enough(self, seller: Token, sized: Sized, stage: Stage) -> bool:
         return self.worth(seller, sized.amount_in) >= stage.least_e8
 
-    def _to_deficit(self, route: Route, seller: Token, buyer: Token, most: int) -> int:
-        """Amount whose output is just worth the deficit, fees and impact paid, at most ``most``.
+    def _to_deficit(self, route: Route, seller: Token, amount_out: int, most: int) -> int:
+        """Amount that just buys ``amount_out``, fees and impact paid, at most ``most``.
 
         A token that should go wholly takes its dust along: nothing could trade it afterwards.
         """
         capacity = self.market.capacity(route, self.problem.policy.max_impact_ppm)
-        fills = self.market.least_in(route, self._raw_up(buyer, self.deficit_e8[buyer]))
+        fills = self.market.least_in(route, amount_out)
         enough = most if fills is None else min(fills, most)
         amount_in = max(min(enough, capacity), 0)
         dust_e8 = self.worth(seller, self.excess[seller] - amount_in)
@@ -153,7 +173,7 @@ class Book:
         self.trades.append(trade)
         self.legs.extend(trade)
         self.market = self.market.after(trade)
-        self.excess[seller] -= sized.amount_in
+        self.excess[seller] = max(self.excess[seller] - sized.amount_in, 0)
         sold_e8 = self.worth(seller, sized.amount_in)
         bought_e8 = self.worth(buyer, trade[-1].amount_out)
         self.deficit_e8[buyer] = max(self.deficit_e8[buyer] - bought_e8, 0)
@@ -226,7 +246,8 @@ class Book:
                 "max_turnover_e8": f"{used} of the {limit} that 24 hours may sell are used",
             }
             return Reason(cap.code, f"{unsold}: {whole[cap.code]}", cap.used_e8, cap.limit_e8)
-        amount_in = min(self.sellable(seller, stage), self._raw_up(seller, self.deficit_e8[buyer]))
+        needed = self._raw_up(seller, self.needed(buyer, stage))
+        amount_in = min(self.sellable(seller, stage), needed)
         choice = routes(self.market, seller, buyer)
         impact = min((self.market.impact_ppm(r, amount_in) for r in choice), default=None)
         if impact is not None and impact > policy.max_impact_ppm:

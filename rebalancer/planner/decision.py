@@ -31,7 +31,7 @@ from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposer
 from rebalancer.planner.smoothed import smoothing_note, trigger_valuation
 from rebalancer.planner.texts import gwei, money, percent, told_apart
 from rebalancer.planner.triggers import evaluate
-from rebalancer.planner.withdrawal import raised_e8, raising, set_aside, still_lacking
+from rebalancer.planner.withdrawal import check_owed, raised_e8, raising, set_aside, still_lacking
 
 _GREEDY = GreedyProposer()
 
@@ -106,6 +106,7 @@ def pose(
     if rest is not snapshot:
         valuation = value(rest, ordered)
     valuation = _by_name(valuation)
+    check_owed(rest, valuation, owed)
     rules = settle(rest, valuation.nav_e8, ordered, policy, gas_schedule, circumstances)
     return Problem(
         snapshot=rest,

@@ -15,6 +15,8 @@ from rebalancer.planner.texts import money
 #: What the executor takes in one batch.
 MAX_LEGS = 32
 _MAX_HOPS = 2
+#: How much more than his excess a seller may give for a withdrawal: what rounding leaves it short.
+_SLACK_PPM = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def match(problem: Problem, market: Market, aims: Sequence[Aim]) -> Matched:
     book = Book.of(problem, market, aims)
     owed_trades = 0
     if problem.owed is not None:
-        _trade(book, Stage(buyers=frozenset({problem.owed.token}), least_e8=1))
+        owed = {problem.owed.token: problem.owed_e8}
+        _trade(book, Stage(buyers_e8=owed, slack_ppm=_SLACK_PPM))
         owed_trades = len(book.trades)
         if problem.only_raise:
             return Matched(tuple(book.trades), book.limits(), owed_trades)

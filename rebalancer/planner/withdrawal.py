@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rebalancer.errors import PlanError
-from rebalancer.model import Amount, Plan, Reason, Snapshot, format_units
+from rebalancer.model import Amount, Plan, Reason, Snapshot, Valuation, format_units
 from rebalancer.planner.problem import Problem
+from rebalancer.planner.texts import money
 
 
 def set_aside(snapshot: Snapshot, withdrawal: Amount | None) -> tuple[Snapshot, Amount | None]:
@@ -37,6 +38,20 @@ def set_aside(snapshot: Snapshot, withdrawal: Amount | None) -> tuple[Snapshot, 
     lacking = raw - held
     owed = Amount(token, lacking) if lacking > 0 else None
     return replace(snapshot, balances=rest), owed
+
+
+def check_owed(rest: Snapshot, valuation: Valuation, owed: Amount | None) -> None:
+    """Raise PlanError where all that remains is worth no more than what is owed."""
+    if owed is None:
+        return
+    owed_e8 = rest.price(owed.token).value_up(owed.raw)
+    if owed_e8 >= valuation.nav_e8:
+        raise PlanError(
+            f"{format_units(owed.raw, owed.token.decimals)} {owed.token.symbol} more than the "
+            f"wallet holds cannot be raised: the rest is worth "
+            f"{money(valuation.nav_e8, rest.numeraire)}",
+            hint="ask for less",
+        )
 
 
 def raising(problem: Problem) -> Reason:
@@ -75,4 +90,6 @@ def raised_e8(problem: Problem, net: Sequence[Amount]) -> int:
     if owed is None:
         return 0
     bought = sum(change.raw for change in net if change.token == owed.token)
-    return problem.snapshot.price(owed.token).value_down(min(bought, owed.raw))
+    if problem.is_position(owed.token):
+        bought = min(bought, owed.raw)
+    return problem.snapshot.price(owed.token).value_down(bought)

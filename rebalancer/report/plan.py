@@ -47,7 +47,7 @@ def decision_view(decision: Decision, numeraire: str) -> RenderableType:
     parts: list[RenderableType] = [head, _reasons(decision.reasons)]
     if plan.withdrawal is not None:
         raised = amount(plan.withdrawal.raw, plan.withdrawal.token)
-        parts.append(Text(f"  - {raised} stay in the wallet for you to take, beside the portfolio"))
+        parts.append(Text(f"  - {raised} are for you to take out before the next cycle, which would trade them"))
     parts += [_legs(plan), _positions(plan), _costs(plan, numeraire)]
     if decision.limits:
         parts += [Text("Limits that bind", style="bold"), _reasons(decision.limits)]

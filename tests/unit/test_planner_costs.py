@@ -52,9 +52,9 @@ def test_costs_of_one_leg():
     assert costs.off_oracle_e8 == -100 * E8  # at spot the pool would pay 10,100
     assert costs.fee_e8 == 30_30000000  # 0.3 % of that
     assert costs.impact_e8 == (10_000 - 30) * E8 + 99_70000000 - 9_970_29614700
-    assert costs.gas_units == 24_769 + 53_986 + 2 * 7_300 + 46_162
+    assert costs.gas_units == 25_679 + 52_783 + 2 * 7_300 + 46_162
     assert costs.gas_price_wei == 25 * GWEI
-    assert costs.gas_e8 == 697585000  # 139,517 gas * 25 gwei * 2,000 dollars
+    assert costs.gas_e8 == 696120000  # 139,224 gas * 25 gwei * 2,000 dollars
     assert costs.total_e8 == 10_000 * E8 - 9_970_29614700 + costs.gas_e8
     assert made.gate_cost_e8 == costs.total_e8 + 100 * E8  # the pool's gift pays for nothing
     assert made.gain_e8 == made.benefit_e8 - made.gate_cost_e8
@@ -66,7 +66,7 @@ def test_an_intermediate_is_not_traded_value():
     made = appraise(problem(holding()), [first, second])
     assert made.costs.traded_e8 == 4_000 * E8
     assert [a.token for a in made.net] == [WBTC, USDC]
-    assert made.costs.gas_units == 24_769 + 2 * 53_986 + 3 * 7_300 + 46_162 - 8_488
+    assert made.costs.gas_units == 25_679 + 2 * 52_783 + 3 * 7_300 + 46_162 - 8_137
 
 
 def test_the_wallets_own_lp_earns_its_share_of_the_fee():

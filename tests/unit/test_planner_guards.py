@@ -17,13 +17,26 @@ from planner_world import (
     leg,
     pool,
     problem,
+    snapshot,
     worth,
 )
 
 from rebalancer.amm.swap import apply_swap
-from rebalancer.model import E8, Amount, Plan, Rebalance
+from rebalancer.model import E8, Amount, Circumstances, Plan, Rebalance, Target
 from rebalancer.planner import guards
-from rebalancer.planner.guards import CONSISTENCY, LIMITS, violations
+from rebalancer.planner.guards import (
+    CONSISTENCY,
+    LIMITS,
+    keeps_the_withdrawal,
+    no_dust,
+    plan_still_good,
+    pool_share_within_limit,
+    prices_fresh,
+    stale_gain_within_limit,
+    trades_within_cap,
+    turnover_within_day,
+    violations,
+)
 from rebalancer.planner.trades import MAX_LEGS
 
 AT = holding(700_000, 120_000, 180_000)
@@ -175,3 +188,113 @@ def test_no_position_further_off(plan):
     assert reason.code == "further_off_e8"
     assert reason.text.startswith("WBTC would end 135,")
     assert reason.measured > reason.limit >= 130_000 * E8
+
+
+# Caps, freshness, dust: what a proposer may have missed
+
+
+def test_trades_within_cap(plan):
+    sold = [AT.price(WETH).value_down(x.amount_in) for x in plan.legs if not x.chained]
+    assert only(trades_within_cap, plan, max_trade_e8=max(sold)) == []
+    found = only(trades_within_cap, plan, max_trade_e8=max(sold) - 1)
+    assert found == [("max_trade_e8", max(sold), max(sold) - 1)]
+    assert only(trades_within_cap, plan) == []
+
+
+def test_turnover_within_day(plan):
+    nav = problem(AT).valuation.nav_e8
+    share = -(-plan.costs.traded_e8 * 10**6 // nav)
+    assert only(turnover_within_day, plan, max_turnover_ppm=share) == []
+    limit = nav * share // 10**6
+    before = Circumstances(turnover_e8=limit)
+    assert only(turnover_within_day, plan, max_turnover_ppm=share, circumstances=before) == [
+        ("max_turnover_e8", limit + plan.costs.traded_e8, limit)
+    ]
+
+
+def test_pool_share_within_limit(plan):
+    pair = AT.pair(plan.legs[0].pair)
+    share = -(-plan.legs[0].amount_in * 10**6 // pair.reserves(WETH)[0])
+    first = replace(plan, legs=plan.legs[:1])
+    assert only(pool_share_within_limit, first, max_pool_share_ppm=share) == []
+    assert only(pool_share_within_limit, first, max_pool_share_ppm=share - 1) == [
+        ("max_pool_share_ppm", share, share - 1)
+    ]
+    # Twice the same leg is twice the share, each violation by itself.
+    twice = replace(plan, legs=(plan.legs[0], plan.legs[0]))
+    found = only(pool_share_within_limit, twice, max_pool_share_ppm=share)
+    assert [(code, limit) for code, _, limit in found] == [("max_pool_share_ppm", share)]
+
+
+@pytest.mark.parametrize(("gain", "limit"), [(10_000, None), (4_000, 4_000)])
+def test_stale_gain_within_limit(plan, gain, limit):
+    def with_gain(share_ppm):
+        traded = 1_000_000 * E8
+        costs = replace(plan.costs, traded_e8=traded, off_oracle_e8=-traded * share_ppm // 10**6)
+        return replace(plan, costs=costs)
+
+    changes = {"max_off_oracle_ppm": 10_000, "max_stale_gain_ppm": limit}
+    assert only(stale_gain_within_limit, with_gain(gain), **changes) == []
+    assert only(stale_gain_within_limit, with_gain(gain + 1), **changes) == [
+        ("max_stale_gain_ppm", gain + 1, gain)
+    ]
+    assert only(stale_gain_within_limit, with_gain(-50_000), **changes) == []  # a loss is no gain
+
+
+def test_prices_fresh(plan):
+    late = replace(AT.block, timestamp=AT.block.timestamp + 601)
+    at = replace(AT, block=late)
+    found = [
+        (r.code, r.measured, r.limit) for r in prices_fresh(problem(at, max_price_age_s=600), plan)
+    ]
+    tokens = {t for leg in plan.legs for t in (leg.token_in, leg.token_out)}
+    assert found == [("max_price_age_s", 601, 600)] * len(tokens)
+    assert list(prices_fresh(problem(at, max_price_age_s=601), plan)) == []
+    assert only(prices_fresh, plan) == []
+
+
+def test_no_dust(plan):
+    change = next(c for c in plan.net if c.raw < 0)
+    sold = AT.price(change.token).value_down(-change.raw)
+    assert only(no_dust, plan, min_trade_e8=sold) == []
+    assert only(no_dust, plan, min_trade_e8=sold + 1) == [("dust_e8", sold, sold + 1)]
+
+
+def test_keeps_the_withdrawal(plan):
+    asked = Circumstances(withdrawal=worth(WETH, 5_000_000 // 7))  # more WETH than there is
+    assert only(keeps_the_withdrawal, plan, circumstances=asked) == [("withdrawal", None, None)]
+    assert only(keeps_the_withdrawal, plan) == []
+
+
+def test_every_way_a_plan_is_too_old(plan):
+    head = replace(AT.block, base_fee_wei=0)
+    assert plan_still_good(plan, head) == ()
+    old = replace(
+        head, chain_id=5, number=head.number + 6, timestamp=plan.deadline_ts, hash="0x" + "cd" * 32
+    )
+    assert [(r.code, r.measured, r.limit) for r in plan_still_good(plan, old)] == [
+        ("chain_id", 5, 1),
+        ("max_age_blocks", 6, 5),
+        ("deadline_s", plan.deadline_ts, plan.deadline_ts),
+    ]
+    last = replace(head, number=head.number + 5, timestamp=plan.deadline_ts - 1)
+    assert plan_still_good(plan, last) == ()
+    forked = replace(head, hash="0x" + "cd" * 32)
+    assert [r.code for r in plan_still_good(plan, forked)] == ["reorganised"]
+
+
+def test_a_stale_pool_that_gives_too_much__held():
+    """The pool pays 1.5 % too much for WETH: within ``max_off_oracle``, yet a gift."""
+    rich = pool(1, USDC, WETH, 50_000_000, skew_ppm=-15_000)
+    at = snapshot(worth(WETH, 700_000), worth(USDC, 300_000), pairs=(rich,))
+    targets = (Target("WETH", 500_000), Target("USDC", 500_000))
+    changes = {"targets": targets, "drift_aversion_ppm": 3 * 10**6, "max_impact_ppm": 10**5}
+    decision = decided(at, **changes)
+    assert isinstance(decision, Rebalance), decision
+    gains = -decision.plan.costs.off_oracle_e8
+    assert gains > 0
+    share = -(-gains * 10**6 // decision.plan.costs.traded_e8)
+    held = decided(at, max_stale_gain_ppm=share - 1, **changes)
+    assert [r.code for r in held.reasons] == ["max_stale_gain_ppm"]
+    allowed = decided(at, max_stale_gain_ppm=share, **changes)
+    assert allowed.plan.legs == decision.plan.legs
