@@ -47,7 +47,8 @@ def decision_view(decision: Decision, numeraire: str) -> RenderableType:
     parts: list[RenderableType] = [head, _reasons(decision.reasons)]
     if plan.withdrawal is not None:
         raised = amount(plan.withdrawal.raw, plan.withdrawal.token)
-        parts.append(Text(f"  - {raised} are for you to take out before the next cycle, which would trade them"))
+        text = f"  - {raised} are yours to take out; the next cycle would trade what is left"
+        parts.append(Text(text))
     parts += [_legs(plan), _positions(plan), _costs(plan, numeraire)]
     if decision.limits:
         parts += [Text("Limits that bind", style="bold"), _reasons(decision.limits)]

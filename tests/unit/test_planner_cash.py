@@ -162,7 +162,7 @@ def test_raise__cannot_be(amount):
 
 
 def test_raise__more_than_there_is():
-    with pytest.raises(PlanError, match="the rest is worth 750,000.00 USD"):
+    with pytest.raises(PlanError, match=r"the rest is worth 750,000\.00 USD"):
         decided(BALANCED, circumstances=raising(worth(USDC, 5_000_000)), **EAGER)
 
 
