@@ -115,6 +115,9 @@ def gas_of(made: Statement) -> Gas:
         for p in made.pools
     ]
     approval = [0 if a.key in between else a.approval_e8 for a in made.assets]
+    around = [
+        [k for k, p in enumerate(made.pools) if a.key in (p.asset0, p.asset1)] for a in made.assets
+    ]
     return Gas(
         base=made.base_e8 / made.nav_e8,
         swap=np.array(swap, dtype=np.float64) / made.nav_e8,
@@ -124,6 +127,8 @@ def gas_of(made: Statement) -> Gas:
             -1, 2
         )
         / made.nav_e8,
+        start=np.cumsum([0, *(len(pools) for pools in around)]).astype(np.int64),
+        around=np.array([k for pools in around for k in pools], dtype=np.int64),
     )
 
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from rebalancer.planner.optimal.compiled import compiled
 from rebalancer.planner.optimal.dual import evaluate, minimise, stake_term, trade
-from rebalancer.planner.optimal.graph import Floats, Graph
-from rebalancer.planner.optimal.recover import trades_at
+from rebalancer.planner.optimal.graph import Floats, Graph, Ints
+from rebalancer.planner.optimal.recover import repair, trades_at, worth_of
 
 OUT, OPEN, IN = -1, 0, 1
 #: How often the tokens' costs are shared out anew in a bound.
@@ -35,6 +35,8 @@ class Gas(NamedTuple):
     touch: Floats  # (n,)
     approval: Floats  # (n,), 0 for an intermediate: its pools may pay each other
     stake: Floats  # (L, 2)
+    start: Ints  # (n + 1,), pools of token i are around[start[i]:start[i + 1]]
+    around: Ints  # (2 K,)
 
 
 @compiled
@@ -81,69 +83,50 @@ def charges(
 
 @compiled
 def spread(
-    graph: Graph, edge: States, charge: Floats, touch: Floats, approval: Floats, earned: Floats
+    graph: Graph,
+    gas: Gas,
+    edge: States,
+    charge: Floats,
+    touch: Floats,
+    approval: Floats,
+    earned: Floats,
 ) -> tuple[Floats, float]:
     """Charge the unpaid tokens to the pools that would use them, where there is most to take.
 
     A plan that uses a pool pays for its tokens; however a token's cost is shared among its pools,
-    no plan is charged more than it pays. Here each token in turn takes from what its OPEN pools
-    earn beyond their charges, from all in proportion, up to its cost; what it cannot get is shared
-    equally. Returns the charges with these shares, and all that was taken.
+    no plan is charged more than it pays. Here each cost in turn, first all touches and then all
+    approvals, takes from what its OPEN pools still earn beyond their charges, from all in
+    proportion, until it is covered. What cannot be covered is shared equally. Returns the charges
+    with these shares, and all that was taken.
     """
-    n, pools = graph.held.size, graph.gamma.size
+    pools = graph.gamma.size
     left, whole = np.zeros((pools, 2)), charge.copy()
     for k in range(pools):
         for side in range(2):
             if edge[k, side] == OPEN:
                 left[k, side] = max(earned[k, side] - charge[k, side], 0.0)
-    there, users = np.zeros(n), np.zeros(n)
     taken = 0.0
     for selling in range(2):
-        cost = approval if selling else touch
-        # Tokens one by one would be pools times tokens; all at once, a pool gives to both of its
-        # tokens half of what it has, and to the second round what is left.
-        for _ in range(2):
-            there[:] = 0.0
-            users[:] = 0.0
-            for k in range(pools):
+        for i in range(graph.held.size):
+            cost = approval[i] if selling else touch[i]
+            if cost == 0.0:
+                continue
+            there, users = 0.0, 0.0
+            for k in gas.around[gas.start[i] : gas.start[i + 1]]:
                 for side in range(2):
-                    if edge[k, side] != OPEN:
-                        continue
-                    a, b = graph.token[k, side], graph.token[k, 1 - side]
-                    if selling:
-                        there[a] += left[k, side]
-                        users[a] += 1.0
-                    else:
-                        there[a] += 0.5 * left[k, side]
-                        there[b] += 0.5 * left[k, side]
-                        users[a] += 1.0
-                        users[b] += 1.0
-            for k in range(pools):
+                    if edge[k, side] == OPEN and (not selling or graph.token[k, side] == i):
+                        there += left[k, side]
+                        users += 1.0
+            if users == 0.0:
+                continue
+            part = min(1.0, cost / there) if there > 0.0 else 0.0
+            taken += part * there
+            rest = (cost - part * there) / users
+            for k in gas.around[gas.start[i] : gas.start[i + 1]]:
                 for side in range(2):
-                    if edge[k, side] != OPEN or left[k, side] == 0.0:
-                        continue
-                    a, b = graph.token[k, side], graph.token[k, 1 - side]
-                    give = 0.0
-                    if selling:
-                        give = left[k, side] * min(1.0, cost[a] / there[a])
-                    else:
-                        give += 0.5 * left[k, side] * min(1.0, cost[a] / there[a])
-                        give += 0.5 * left[k, side] * min(1.0, cost[b] / there[b])
-                    # Both sides of a pool bear it: only one of them is ever used.
-                    left[k, side] -= give
-                    whole[k, side] += give
-                    taken += give
-            for i in range(n):
-                cost[i] = max(cost[i] - there[i], 0.0)
-    for k in range(pools):
-        for side in range(2):
-            if edge[k, side] == OPEN:
-                a, b = graph.token[k, side], graph.token[k, 1 - side]
-                for i in (a, b):
-                    if users[i] > 0.0:
-                        whole[k, side] += touch[i] / users[i]
-                if users[a] > 0.0:
-                    whole[k, side] += approval[a] / users[a]
+                    if edge[k, side] == OPEN and (not selling or graph.token[k, side] == i):
+                        whole[k, side] += part * left[k, side] + rest
+                        left[k, side] -= part * left[k, side]
     return whole, taken
 
 
@@ -162,7 +145,7 @@ def bound(
     best = inf
     for turn in range(_TURNS + 1):
         earned, _ = earnings(graph, low, high, tried)
-        whole, taken = spread(graph, edge, charge, touch.copy(), approval.copy(), earned)
+        whole, taken = spread(graph, gas, edge, charge, touch, approval, earned)
         _, exact = evaluate(graph, charge, low, high, 0.0, tried, gradient, spare, False)
         upper = exact - taken - paid
         if upper < best:
@@ -229,7 +212,7 @@ def solve_support(graph: Graph, gas: Gas, edge: States, stake: States, x: Floats
     """
     charge, _, _, low, high, _ = charges(graph, gas, edge, stake)
     value, _, _ = minimise(graph, charge, low, high, 0.0, x)
-    sides, inputs, _, burns = trades_at(graph, charge, low, high, x)
+    sides, inputs, outputs, burns = trades_at(graph, charge, low, high, x)
     for k in range(edge.shape[0]):
         for side in range(2):
             if edge[k, side] == IN and not (sides[k] == side and inputs[k] > DUST):
@@ -240,7 +223,11 @@ def solve_support(graph: Graph, gas: Gas, edge: States, stake: States, x: Floats
             stake[e, 0] = OUT
         if not moved < -DUST:
             stake[e, 1] = OUT
-    return value - cost_of(graph, gas, edge, stake)
+    repair(graph, sides, inputs, outputs, burns)
+    worth, _, _, overdrawn = worth_of(graph, sides, inputs, outputs, burns)
+    if overdrawn > DUST:
+        return -inf
+    return min(value, worth) - cost_of(graph, gas, edge, stake)
 
 
 @compiled
@@ -354,7 +341,7 @@ def pick(
     """
     charge, touch, approval, low, high, _ = charges(graph, gas, edge, stake)
     earned, moved = earnings(graph, low, high, x)
-    whole, _ = spread(graph, edge, charge, touch.copy(), approval.copy(), earned)
+    whole, _ = spread(graph, gas, edge, charge, touch, approval, earned)
     support, moving = np.full_like(edge, OUT), np.full_like(stake, OUT)
     chosen, most = -1, 0.0
     for k in range(edge.shape[0]):

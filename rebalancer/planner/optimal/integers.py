@@ -1,0 +1,269 @@
+"""Trades in floats become legs in integers: floored, in an order that can be executed, exact.
+
+Sells fund buys: a leg runs once everything that pays its token has run, and never sells more than
+is there. Where legs feed each other in a circle one of them starts from what the wallet holds; if
+none can, the smallest of the circle is left out. An intermediate that one pool pays and one pool
+takes goes straight from pool to pool, and one that is left over is sold to the last unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from rebalancer.model import PPM
+from rebalancer.planner.optimal.graph import Graph
+from rebalancer.planner.optimal.relaxation import Trades, worth
+from rebalancer.planner.optimal.statement import Asset, Pool, Statement
+
+#: Of NAV: what the floats leave of a holding that they mean to sell whole.
+_WHOLE = 1e-9
+#: A leg that falls short of its amount by more than this part of it lacks more than rounding.
+_SHORT = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """Exact-in swap; ``chained`` if the leg before pays straight into this pool."""
+
+    pool: str
+    sold: str
+    bought: str
+    amount_in: int
+    amount_out: int
+    chained: bool
+    kind: Literal["swap"] = "swap"
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidity:
+    """``shares`` burned or minted for ``amount0`` and ``amount1`` of the pool's assets."""
+
+    pool: str
+    shares: int
+    amount0: int
+    amount1: int
+    kind: Literal["burn", "mint"]
+
+
+Leg = Swap | Liquidity
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Legs in order of execution, and the pools and stakes that had to be left out for it.
+
+    ``ring`` are the pools of the first circle that could not start, or the first pool that fell
+    short because of one; none if all ran as they were meant to.
+    """
+
+    legs: tuple[Leg, ...]
+    dropped: tuple[str, ...]
+    ring: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Flow:
+    pool: Pool
+    sold: str
+    bought: str
+    amount: int
+
+
+def schedule(made: Statement, graph: Graph, trades: Trades) -> Schedule:
+    """Integer legs of ``trades``: each amount at most the float's, each output exact.
+
+    Burns come first, mints last, each of what is there in the pool's own proportion. What is left
+    out makes the rest a worse plan than it could be: ``dropped`` says what to plan without.
+    """
+    return _Schedule.of(made, graph, trades).run()
+
+
+@dataclass(slots=True)
+class _Schedule:
+    made: Statement
+    assets: dict[str, Asset]
+    held: dict[str, int]
+    reserves: dict[str, dict[str, int]]
+    flows: list[_Flow]
+    moves: list[tuple[Pool, int, float]]
+    emptied: set[str]
+    minted: set[str]
+    legs: list[Leg] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    ring: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, made: Statement, graph: Graph, trades: Trades) -> _Schedule:
+        assets = {a.key: a for a in made.assets}
+        after = worth(graph, trades).holdings
+        flows, moves = [], []
+        stakes = {stake.pool: e for e, stake in enumerate(made.stakes)}
+        for k, pool in enumerate(made.pools):
+            pair = (pool.asset0, pool.asset1)
+            side = int(trades.side[k])
+            if trades.amount_in[k] > 0:
+                whole = float(trades.amount_in[k])
+                if pool.key in stakes:
+                    # The float swaps on the pool that a mint has enlarged, the legs before the
+                    # mint, which then takes the swapped proportion: in sum the same amounts.
+                    whole /= 1 - min(float(trades.burn[stakes[pool.key]]), 0.0)
+                amount = _raw(made, assets[pair[side]], whole)
+                flows.append(_Flow(pool, pair[side], pair[1 - side], amount))
+            if pool.key in stakes and trades.burn[stakes[pool.key]] != 0:
+                moves.append((pool, stakes[pool.key], float(trades.burn[stakes[pool.key]])))
+        return cls(
+            made=made,
+            assets=assets,
+            held={a.key: a.held for a in made.assets},
+            reserves={p.key: {p.asset0: p.reserve0, p.asset1: p.reserve1} for p in made.pools},
+            flows=[flow for flow in flows if flow.amount > 0],
+            moves=moves,
+            emptied={
+                a.key
+                for i, a in enumerate(made.assets)
+                if a.target_ppm is not None and after[i] < _WHOLE
+            },
+            minted={
+                key for pool, _, part in moves if part < 0 for key in (pool.asset0, pool.asset1)
+            },
+        )
+
+    def run(self) -> Schedule:
+        for pool, e, part in self.moves:
+            if part > 0:
+                self._burn(pool, e, part)
+        while self.flows:
+            self._next()
+        for pool, e, part in self.moves:
+            if part < 0:
+                self._mint(pool, e, -part)
+        return Schedule(tuple(self.legs), tuple(self.dropped), self.ring)
+
+    def _next(self) -> None:
+        """Run the leg that can run, or leave one out."""
+        coming = {flow.bought for flow in self.flows}
+        ready = [flow for flow in self.flows if flow.sold not in coming]
+        if not ready:
+            ring = [flow for flow in self.flows if self._leads(flow.bought, flow.sold)]
+            ready = [flow for flow in ring if flow.amount <= self._spare(flow.sold)]
+            if not ready:
+                self.ring = self.ring or tuple(flow.pool.key for flow in ring)
+                least = min(ring, key=lambda f: (self._worth(f.sold, f.amount), f.pool.key))
+                self.flows.remove(least)
+                self.dropped.append(least.pool.key)
+                return
+        flow: _Flow | None = ready[0]
+        while flow is not None:
+            flow = self._run(flow)
+
+    def _run(self, flow: _Flow, fed: int = 0) -> _Flow | None:
+        """Execute ``flow``, with ``fed`` straight from the leg before; the one it feeds, if any."""
+        self.flows.remove(flow)
+        spare = fed or self._spare(flow.sold)
+        last = all(f.sold != flow.sold and f.bought != flow.sold for f in self.flows)
+        between = self.assets[flow.sold].target_ppm is None
+        whole = last and (between or flow.sold in self.emptied) and flow.sold not in self.minted
+        amount_in = fed or (spare if whole else min(flow.amount, spare))
+        amount_in = min(amount_in, self._room(flow)) if not fed else amount_in
+        there = self.reserves[flow.pool.key]
+        after_fee = amount_in * (PPM - flow.pool.fee_ppm)
+        amount_out = after_fee * there[flow.bought] // (there[flow.sold] * PPM + after_fee)
+        if amount_in <= 0 or amount_out <= 0 or amount_in > self._room(flow):
+            if fed:  # take back what the leg before paid here
+                self.held[flow.sold] += fed
+            self.dropped.append(flow.pool.key)
+            return None
+        if amount_in < flow.amount - flow.amount // _SHORT:
+            self.ring = self.ring or (flow.pool.key,)
+        if not fed:
+            self.held[flow.sold] -= amount_in
+        there[flow.sold] += amount_in
+        there[flow.bought] -= amount_out
+        self.legs.append(
+            Swap(flow.pool.key, flow.sold, flow.bought, amount_in, amount_out, bool(fed))
+        )
+        following = self._fed_by(flow)
+        if following is None:
+            self.held[flow.bought] += amount_out
+            return None
+        return self._run(following, amount_out)
+
+    def _fed_by(self, flow: _Flow) -> _Flow | None:
+        """The one leg that takes all of an intermediate that ``flow`` alone has paid, if any."""
+        key = flow.bought
+        if self.assets[key].target_ppm is not None or key in self.minted:
+            return None
+        if self.held[key] != self.assets[key].held:
+            return None
+        takers = [f for f in self.flows if f.sold == key]
+        payers = [f for f in self.flows if f.bought == key]
+        return takers[0] if len(takers) == 1 and not payers else None
+
+    def _leads(self, start: str, end: str) -> bool:
+        """Whether the legs that are left lead from one asset to another."""
+        reached, new = {start}, [start]
+        while new:
+            key = new.pop()
+            further = {flow.bought for flow in self.flows if flow.sold == key} - reached
+            reached |= further
+            new += sorted(further)
+        return end in reached
+
+    def _spare(self, key: str) -> int:
+        """What may be sold of an asset: all of it, or what an intermediate has got more.
+
+        In a circle an intermediate may be lent from the wallet: what comes back is checked by the
+        replay at the end.
+        """
+        asset = self.assets[key]
+        if asset.target_ppm is None and not any(f.bought == key for f in self.flows):
+            return self.held[key] - asset.held
+        return self.held[key]
+
+    def _room(self, flow: _Flow) -> int:
+        """The largest input that keeps the pool's impact limit."""
+        most = flow.pool.max_impact_ppm
+        if most >= PPM:
+            return 2**112
+        there = self.reserves[flow.pool.key][flow.sold]
+        return there * PPM * most // ((PPM - flow.pool.fee_ppm) * (PPM - most))
+
+    def _worth(self, key: str, raw: int) -> Fraction:
+        asset = self.assets[key]
+        return Fraction(raw * asset.price_numerator, asset.price_denominator)
+
+    def _burn(self, pool: Pool, e: int, part: float) -> None:
+        stake, there = self.made.stakes[e], self.reserves[pool.key]
+        shares = min(int(part * stake.supply), stake.shares)
+        amounts = [shares * there[key] // stake.supply for key in (pool.asset0, pool.asset1)]
+        if min(amounts) <= 0:
+            self.dropped.append(stake.key)
+            return
+        for key, amount in zip((pool.asset0, pool.asset1), amounts, strict=True):
+            there[key] -= amount
+            self.held[key] += amount
+        self.legs.append(Liquidity(pool.key, shares, amounts[0], amounts[1], "burn"))
+
+    def _mint(self, pool: Pool, e: int, part: float) -> None:
+        """As much of ``part`` of the pool as the wallet can pay for by now."""
+        stake, there = self.made.stakes[e], self.reserves[pool.key]
+        pair = (pool.asset0, pool.asset1)
+        shares = min(
+            int(part * stake.supply), *(self._spare(k) * stake.supply // there[k] for k in pair)
+        )
+        amounts = [-(-shares * there[key] // stake.supply) for key in pair]
+        if shares <= 0 or any(self._spare(k) < x for k, x in zip(pair, amounts, strict=True)):
+            self.dropped.append(stake.key)
+            return
+        minted = min(x * stake.supply // there[k] for k, x in zip(pair, amounts, strict=True))
+        for key, amount in zip(pair, amounts, strict=True):
+            there[key] += amount
+            self.held[key] -= amount
+        self.legs.append(Liquidity(pool.key, minted, amounts[0], amounts[1], "mint"))
+
+
+def _raw(made: Statement, asset: Asset, share: float) -> int:
+    """``share`` of NAV in smallest units, rounded down."""
+    return int(Fraction(share) * made.nav_e8 * asset.price_denominator / asset.price_numerator)
