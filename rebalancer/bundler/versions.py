@@ -25,8 +25,8 @@ from rebalancer.evm.abi import from_hex, to_hex
 from rebalancer.evm.rpc import Rpc, RpcError
 from rebalancer.model import Plan, SignedTransaction
 
-#: A cancellation may offer so many times what the plan may: it costs 21,000 gas where the plan's
-#: transaction, mined late, would burn several times that to revert.
+#: A cancellation may offer so many times what the plan may: it is 21,000 gas, and while the nonce
+#: is blocked the portfolio cannot do anything at all.
 CANCEL_CEILING = 2
 
 
