@@ -9,7 +9,8 @@ from rebalancer.bundler import checks
 from rebalancer.bundler.calls import Call, UnsignedTransaction
 from rebalancer.bundler.executor import (
     CREATE2_PROXY,
-    EXECUTOR_ADDRESS,
+    EXECUTOR,
+    Contract,
     check_deployed,
     deployment_call,
 )
@@ -42,8 +43,15 @@ class Deployment:
     gas_used: int | None
 
 
-def deploy(rpc: Rpc, signer: Signer, chain_id: int, max_fee_wei: int, pace: Pace) -> Deployment:
-    """Deploy the executor, unless it stands there already, and verify its code.
+def deploy(
+    rpc: Rpc,
+    signer: Signer,
+    chain_id: int,
+    max_fee_wei: int,
+    pace: Pace,
+    of: Contract = EXECUTOR,
+) -> Deployment:
+    """Deploy a contract of ours, unless it stands there already, and verify its code.
 
     Nothing of it needs a journal: sent twice, the second one finds the address taken and reverts,
     so after a crash the way out is to run it again. ``max_fee_wei`` is the ceiling per gas. Raises
@@ -52,26 +60,26 @@ def deploy(rpc: Rpc, signer: Signer, chain_id: int, max_fee_wei: int, pace: Pace
     """
     check_chain(rpc, chain_id)
     head = read_head(rpc)
-    if from_hex(rpc.call("eth_getCode", EXECUTOR_ADDRESS, head.at)):
-        check_deployed(rpc, head.at)
-        return Deployment(EXECUTOR_ADDRESS, None, None)
-    transaction = _prepare(rpc, signer, chain_id, max_fee_wei, head)
-    receipt = _send_and_await(rpc, transaction, pace)
+    if from_hex(rpc.call("eth_getCode", of.address, head.at)):
+        check_deployed(rpc, head.at, of)
+        return Deployment(of.address, None, None)
+    transaction = _prepare(rpc, signer, chain_id, max_fee_wei, head, of)
+    receipt = send_and_await(rpc, transaction, pace)
     if int(receipt["status"], 16) != 1:
         raise TransactionReverted(
             f"the deployment {transaction.tx_hash} reverted",
             hint="run it again; if it stays, look at the transaction",
             tx_hash=transaction.tx_hash,
         )
-    check_deployed(rpc, {"blockHash": receipt["blockHash"]})
-    return Deployment(EXECUTOR_ADDRESS, transaction.tx_hash, int(receipt["gasUsed"], 16))
+    check_deployed(rpc, {"blockHash": receipt["blockHash"]}, of)
+    return Deployment(of.address, transaction.tx_hash, int(receipt["gasUsed"], 16))
 
 
 def _prepare(
-    rpc: Rpc, signer: Signer, chain_id: int, max_fee_wei: int, head: Head
+    rpc: Rpc, signer: Signer, chain_id: int, max_fee_wei: int, head: Head, of: Contract
 ) -> SignedTransaction:
     """Simulate the deployment down to the address and the code that it makes, then sign it."""
-    to, data = deployment_call()
+    to, data = deployment_call(of)
     if not from_hex(rpc.call("eth_getCode", CREATE2_PROXY, head.at)):
         raise ExecutorMissing(
             f"this chain has no deployment proxy at {CREATE2_PROXY}",
@@ -89,9 +97,9 @@ def _prepare(
             f"the deployment would revert: {revert_of(error.data) or error}",
             hint="nothing was signed",
         ) from None
-    if made != from_hex(EXECUTOR_ADDRESS):
+    if made != from_hex(of.address):
         raise SimulationReverted(
-            f"the proxy at {CREATE2_PROXY} would not deploy to {EXECUTOR_ADDRESS}",
+            f"the proxy at {CREATE2_PROXY} would not deploy to {of.address}",
             hint="nothing was signed; the proxy on this chain is another contract",
         )
     checks.check_gas_limits((gas_limit,), head)
@@ -108,8 +116,11 @@ def _prepare(
     return sign(signer, unsigned)
 
 
-def _send_and_await(rpc: Rpc, transaction: SignedTransaction, pace: Pace) -> Any:
-    """Receipt of the deployment; a lost answer is resolved by looking it up."""
+def send_and_await(rpc: Rpc, transaction: SignedTransaction, pace: Pace) -> Any:
+    """Receipt of a transaction that may be made again; a lost answer is resolved by looking it up.
+
+    For what moves no money (deployments, delegations); plans go through ``submit``.
+    """
     try:
         rpc.call("eth_sendRawTransaction", transaction.raw)
     except RpcUnavailable:
@@ -117,7 +128,7 @@ def _send_and_await(rpc: Rpc, transaction: SignedTransaction, pace: Pace) -> Any
     except RpcError as error:
         if not look_up(rpc, (transaction,), read_head(rpc)).known:
             raise ExecutionError(
-                f"the node refuses the deployment: {error}",
+                f"the node refuses the {transaction.purpose} transaction: {error}",
                 hint="nothing was sent; run it again when that is mended",
             ) from None
     started = pace.clock()
@@ -127,7 +138,8 @@ def _send_and_await(rpc: Rpc, transaction: SignedTransaction, pace: Pace) -> Any
             return receipt
         pace.sleep(pace.poll_s)
     raise RpcUnavailable(
-        f"the deployment {transaction.tx_hash} was not mined within {pace.silence_s:.0f} s",
-        hint="look it up, then run this again: it does nothing when the executor is there",
+        f"the {transaction.purpose} transaction {transaction.tx_hash} was not mined within"
+        f" {pace.silence_s:.0f} s",
+        hint="look it up, then run this again: it does nothing when there is nothing to do",
         tx_hash=transaction.tx_hash,
     )

@@ -34,6 +34,7 @@ _FLOOR_PER_TOKEN = 10
 
 _NAMES = {
     to_hex(selector("transferFrom(address,address,uint256)")): "transfers",
+    to_hex(selector("transfer(address,uint256)")): "transfers",
     to_hex(selector("getReserves()")): "quotes",
     to_hex(selector("swap(uint256,uint256,address,bytes)")): "swaps",
 }

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from eth_utils.crypto import keccak
 
 from rebalancer.bundler import checks
-from rebalancer.bundler.approvals import ApprovalPolicy, approval_calls
+from rebalancer.bundler.approvals import ApprovalPolicy
 from rebalancer.bundler.calls import Call, UnsignedTransaction
-from rebalancer.bundler.executor import EXECUTOR_ADDRESS, check_deployed
 from rebalancer.bundler.fees import Fees, read_fees
 from rebalancer.bundler.head import check_chain, read_head
+from rebalancer.bundler.modes import Mode, called_by, check_mode, prelude
 from rebalancer.bundler.signer import Signer
 from rebalancer.bundler.simulate import confirm, execute_call, gas_limit_for, rehearse
 from rebalancer.bundler.worth import check_worth
-from rebalancer.errors import ExecutionError
+from rebalancer.errors import ConfigError, ExecutionError
 from rebalancer.evm.abi import from_hex, to_hex
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import Bundle, Plan, SignedTransaction, Simulation, digest
@@ -55,25 +55,27 @@ def dry_run(
     approvals: ApprovalPolicy = "exact",
     tolerance_ppm: int = DEFAULT_TOLERANCE_PPM,
     tx_gas_cap: int | None = checks.TX_GAS_CAP,
+    mode: Mode = "allowance",
 ) -> DryRun:
     """Do everything that comes before the signature; sends nothing and needs no key.
 
     ``tolerance_ppm`` is how far the simulated amounts may be from the planned ones, ``tx_gas_cap``
-    the most gas that the chain allows a transaction (None: only what its blocks allow). Raises, in
+    the most gas that the chain allows a transaction (None: only what its blocks allow), ``mode``
+    how the wallet holds its money (``modes.py``). Raises, in
     this order: ChainMismatch, ExecutorMissing, StalePlan, NonceConflict, LimitBreached (gas price),
     MissingAllowance, SimulationReverted, SimulationMismatch, ExecutionError (too much gas),
     LimitBreached (the plan is not worth its gas any more), InsufficientGas.
     """
     check_chain(rpc, plan.chain_id)
     head = read_head(rpc)
-    check_deployed(rpc, head.at)
+    check_mode(rpc, mode, plan.wallet, head.at)
     checks.check_fresh(rpc, plan, head)
     nonce = checks.read_nonce(rpc, plan.wallet)
     fees = read_fees(rpc, plan.max_fee_wei)
 
     calls = (
-        *approval_calls(rpc, plan, EXECUTOR_ADDRESS, head, approvals),
-        execute_call(plan),
+        *prelude(rpc, plan, mode, head, approvals),
+        execute_call(plan, called_by(mode, plan.wallet)),
     )
     rehearsal = rehearse(rpc, head, plan, calls, tolerance_ppm)
     gas_limits = tuple(gas_limit_for(gas_used) for gas_used in rehearsal.gas_used)
@@ -94,14 +96,25 @@ def prepare(
     approvals: ApprovalPolicy = "exact",
     tolerance_ppm: int = DEFAULT_TOLERANCE_PPM,
     tx_gas_cap: int | None = checks.TX_GAS_CAP,
+    mode: Mode = "allowance",
 ) -> Prepared:
     """Simulate, then sign what was simulated; sends nothing.
 
     Raises ConfigError when the key is not the wallet's, and what ``dry_run`` raises.
     """
+    if mode == "safe":
+        raise ConfigError(
+            f"{plan.wallet} is a Safe: its owners sign, no single key does",
+            hint="run `rebalancer propose`",
+        )
     checks.check_signer(plan, signer.address)
     rehearsed = dry_run(
-        rpc, plan, approvals=approvals, tolerance_ppm=tolerance_ppm, tx_gas_cap=tx_gas_cap
+        rpc,
+        plan,
+        approvals=approvals,
+        tolerance_ppm=tolerance_ppm,
+        tx_gas_cap=tx_gas_cap,
+        mode=mode,
     )
     bundle = Bundle(
         plan_id=rehearsed.plan_id,

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from eth_typing import Hash32
+
 from rebalancer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +25,13 @@ class Signer(Protocol):
         """EIP-55 checksummed."""
 
     def sign(self, transaction: Mapping[str, Any]) -> tuple[str, str]:
-        """Sign an EIP-1559 transaction; returns its wire form and its hash, both 0x hex."""
+        """Sign a transaction of type 2 or 4; returns its wire form and its hash, both 0x hex."""
+
+    def authorize(self, chain_id: int, delegate: str, nonce: int) -> Mapping[str, Any]:
+        """Sign an EIP-7702 authorisation: an entry of a type 4 transaction's list."""
+
+    def sign_digest(self, digest: bytes) -> tuple[int, int, int]:
+        """Sign a hash that was made from typed data (EIP-712); returns ``v`` (27, 28), r, s."""
 
 
 class LocalSigner:
@@ -86,6 +94,23 @@ class LocalSigner:
     def sign(self, transaction: Mapping[str, Any]) -> tuple[str, str]:
         signed = self._account.sign_transaction(dict(transaction))
         return signed.raw_transaction.to_0x_hex(), signed.hash.to_0x_hex()
+
+    def authorize(self, chain_id: int, delegate: str, nonce: int) -> Mapping[str, Any]:
+        signed: Any = self._account.sign_authorization(
+            {"chainId": chain_id, "address": delegate, "nonce": nonce}
+        )
+        return {
+            "chainId": chain_id,
+            "address": delegate,
+            "nonce": nonce,
+            "yParity": signed.y_parity,
+            "r": signed.r,
+            "s": signed.s,
+        }
+
+    def sign_digest(self, digest: bytes) -> tuple[int, int, int]:
+        signed = self._account.unsafe_sign_hash(Hash32(digest))
+        return signed.v, signed.r, signed.s
 
     def __repr__(self) -> str:
         return f"LocalSigner({self.address})"

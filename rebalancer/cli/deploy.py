@@ -19,14 +19,19 @@ def deploy(
     execute: ExecuteOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Deploy the executor by CREATE2, to the same address on every chain; dry run by default."""
+    """Deploy what the portfolio's mode needs, at the same address on every chain.
+
+    The executor, or (mode: eip7702) the one that wallets delegate to; dry run by default.
+    """
     from rebalancer.bundler.deploy import deploy as deploy_executor
-    from rebalancer.bundler.executor import EXECUTOR_ADDRESS, check_deployed
+    from rebalancer.bundler.executor import check_deployed
+    from rebalancer.bundler.modes import contract_of
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session
     from rebalancer.errors import ExecutorMissing
 
     session = Session.open(portfolio, networks, rpc_url)
+    of = contract_of(session.resolved.portfolio.mode)
     if execute:
         done = deploy_executor(
             session.rpc,
@@ -34,27 +39,28 @@ def deploy(
             session.resolved.network.chain_id,
             session.resolved.policy.max_gas_price_wei,
             session.pace(),
+            of,
         )
         deployed, tx_hash, gas_used = True, done.tx_hash, done.gas_used
     else:
         tx_hash = gas_used = None
         try:
-            check_deployed(session.rpc)
+            check_deployed(session.rpc, "latest", of)
             deployed = True
         except ExecutorMissing:
             deployed = False
     if json:
         show_json(
             {
-                "address": EXECUTOR_ADDRESS,
+                "address": of.address,
                 "deployed": deployed,
                 "tx_hash": tx_hash,
                 "gas_used": gas_used,
             }
         )
     elif tx_hash is not None:
-        show(f"deployed at {EXECUTOR_ADDRESS} in {tx_hash}, {gas_used:,} gas")
+        show(f"deployed at {of.address} in {tx_hash}, {gas_used:,} gas")
     elif deployed:
-        show(f"the executor is at {EXECUTOR_ADDRESS} already")
+        show(f"the executor is at {of.address} already")
     else:
-        show(f"would deploy to {EXECUTOR_ADDRESS}; add --execute to do it")
+        show(f"would deploy to {of.address}; add --execute to do it")

@@ -13,6 +13,7 @@ from rebalancer import __version__
 from rebalancer.cli import (
     approve,
     audit,
+    delegate,
     demo,
     deploy,
     doctor,
@@ -64,6 +65,9 @@ app.command("pause", short_help="Stop the trading; --all stops everything at onc
 app.command("resume", short_help="Trade again.")(pause.resume)
 app.add_typer(audit.app, name="audit")
 app.command("deploy", short_help="Put the executor contract on a chain.")(deploy.deploy)
+app.command("delegate", short_help="Trade from the wallet itself (EIP-7702).")(delegate.delegate)
+app.command("delegation", short_help="What the wallet delegates to.")(delegate.delegation)
+app.command("revoke", short_help="Take the delegation back.")(delegate.revoke)
 app.command("demo", short_help="From nothing to an audited rebalance.")(demo.demo)
 
 

@@ -44,6 +44,8 @@ class Portfolio(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     network: str
     wallet: Address
+    #: Wallets that count and are never traded, see docs/readers.md.
+    watch: tuple[Address, ...] = ()
     numeraire: str = "USD"
     positions: Annotated[tuple[PositionSpec, ...], Field(min_length=1)]
     buckets: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
@@ -54,6 +56,8 @@ class Portfolio(Strict):
     #: Average of past prices that the trigger goes by; None: the present ones, see docs/prices.md.
     smoothing: Smoothing | None = None
     schedule: Schedule = Schedule.model_validate({"every": "5m"})
+    #: How the wallet holds its money, see docs/executor.md.
+    mode: Literal["allowance", "eip7702", "safe"] = "allowance"
     approvals: Literal["exact", "never"] = "exact"
     #: Who sees transactions before they are in a block, see docs/bundler.md.
     submission: Literal["public", "private", "flashbots"] = "public"
@@ -63,6 +67,14 @@ class Portfolio(Strict):
     replace_after: Annotated[int, Field(ge=0)] = 3
     #: A plan that trades more than this waits for `rebalancer approve`; None: none does.
     approve_above: Value | None = None
+
+    @model_validator(mode="after")
+    def _wallets_differ(self) -> Portfolio:
+        wallets = (self.wallet, *self.watch)
+        if len(set(wallets)) != len(wallets):
+            twice = next(wallet for wallet in wallets if wallets.count(wallet) > 1)
+            raise ValueError(f"the wallet {twice} is named twice: its holdings would count twice")
+        return self
 
     @model_validator(mode="after")
     def _buckets_are_whole(self) -> Portfolio:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rebalancer.amm.valuation import value
@@ -104,7 +105,11 @@ def run_dry(
         return CycleResult((), evaluation, decision_id)
     plan = evaluation.decision.plan
     rehearsed = dry_run(
-        rpc, plan, approvals=portfolio.approvals, tx_gas_cap=resolved.network.tx_gas_cap
+        rpc,
+        plan,
+        approvals=portfolio.approvals,
+        tx_gas_cap=resolved.network.tx_gas_cap,
+        mode=portfolio.mode,
     )
     return CycleResult((), evaluation, decision_id, rehearsed)
 
@@ -122,6 +127,7 @@ def run(
     portfolio = resolved.portfolio
     lane = lane or Lane(signer=signer)
     lane.guard()
+    lane = replace(lane, guard=_guard(lane, ledger, portfolio.name))
     recovered = recover(rpc, ledger, resolved.network.chain_id, portfolio.wallet, pace, lane)
     check_not_paused(ledger, portfolio.name)
     last_ts = ledger.last_rebalance_ts(portfolio.name)
@@ -133,9 +139,13 @@ def run(
     plan = evaluation.decision.plan
     cap = resolved.network.tx_gas_cap
     if isinstance(consent, Awaited):
-        rehearsed = dry_run(rpc, plan, approvals=portfolio.approvals, tx_gas_cap=cap)
+        rehearsed = dry_run(
+            rpc, plan, approvals=portfolio.approvals, tx_gas_cap=cap, mode=portfolio.mode
+        )
         return CycleResult(recovered, evaluation, decision_id, rehearsed, awaits_approval=True)
-    prepared = prepare(rpc, plan, signer, approvals=portfolio.approvals, tx_gas_cap=cap)
+    prepared = prepare(
+        rpc, plan, signer, approvals=portfolio.approvals, tx_gas_cap=cap, mode=portfolio.mode
+    )
     check_not_paused(ledger, portfolio.name)
     if consent is not None:
         use_approval(ledger, consent, digest(plan))
@@ -160,6 +170,16 @@ def check_not_paused(ledger: Ledger, portfolio: str) -> None:
             f"{portfolio} is paused: {reason}",
             hint="what was sent before is followed to its end; `rebalancer resume` trades again",
         )
+
+
+def _guard(lane: Lane, ledger: Ledger, portfolio: str) -> Callable[[], None]:
+    """The lane's guard, and that of the portfolio: a pause holds what was not sent yet."""
+
+    def check() -> None:
+        lane.guard()
+        check_not_paused(ledger, portfolio)
+
+    return check
 
 
 class Awaited:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rebalancer.bundler.executor import EXECUTOR_ADDRESS, check_deployed
+from rebalancer.bundler.executor import check_deployed
+from rebalancer.bundler.modes import MODES, Mode, check_mode, contract_of
 from rebalancer.bundler.signer import Signer
 from rebalancer.config.portfolio import ResolvedPortfolio
-from rebalancer.errors import ConfigError, InsufficientGas, ReadError, RebalancerError
+from rebalancer.errors import (
+    ConfigError,
+    ExecutorMissing,
+    InsufficientGas,
+    ReadError,
+    RebalancerError,
+)
 from rebalancer.evm.endpoints import Endpoints
 from rebalancer.evm.roster import EndpointStatus
 from rebalancer.evm.rpc import RpcError
@@ -130,8 +137,26 @@ def _simulation(patient: Patient) -> str:
 
 
 def _executor(patient: Patient) -> str:
-    check_deployed(patient.rpc)
-    return f"{EXECUTOR_ADDRESS} holds the code that this version ships"
+    of = contract_of(patient.resolved.portfolio.mode)
+    check_deployed(patient.rpc, "latest", of)
+    return f"{of.address} holds the code that this version ships"
+
+
+def _mode(patient: Patient) -> str:
+    """The portfolio's way to hold the money works; and which others would."""
+    portfolio = patient.resolved.portfolio
+    check_mode(patient.rpc, portfolio.mode, portfolio.wallet)
+    others = [mode for mode in MODES if mode != portfolio.mode and _works(patient, mode)]
+    would = f"; {' and '.join(others)} would work too" if others else ""
+    return f"{portfolio.mode} works for {portfolio.wallet}{would}"
+
+
+def _works(patient: Patient, mode: Mode) -> bool:
+    try:
+        check_mode(patient.rpc, mode, patient.resolved.portfolio.wallet)
+    except (ExecutorMissing, ConfigError):
+        return False
+    return True
 
 
 def _key(patient: Patient) -> str:
@@ -170,6 +195,7 @@ _CHECKS: tuple[tuple[str, Callable[[Patient], str | Check]], ...] = (
     ("tokens", _tokens),
     ("simulation", _simulation),
     ("executor", _executor),
+    ("mode", _mode),
     ("key", _key),
     ("gas purse", _gas_purse),
     ("ledger", _ledger),
