@@ -166,6 +166,21 @@ def test_pause__what_is_out_is_still_followed(drifted: Workspace, devchain: DevC
     assert drifted.run("audit", "reconcile").code == 0
 
 
+def test_pause__what_was_not_sent_yet_stays_where_it_is(
+    drifted: Workspace, devchain: DevChain
+) -> None:
+    from test_crash import head, killed_run, swaps
+
+    since, start = head(devchain) + 1, nonce(devchain)
+    killed_run(drifted, "before", 2)  # the approval is out, the execution is only stored
+    assert drifted.run("pause").code == 0
+    assert drifted.run("rebalance", "--execute").code == 8
+    assert (swaps(devchain, since), nonce(devchain)) == (0, start + 1)
+    assert drifted.run("resume").code == 0
+    assert drifted.run("rebalance", "--execute").code == 0
+    assert (swaps(devchain, since), nonce(devchain)) == (1, start + 2)
+
+
 def test_kill_switch__stops_every_portfolio__until_released(
     drifted: Workspace, devchain: DevChain
 ) -> None:

@@ -504,6 +504,71 @@ def test_a_bundle_of_another_plan_is_not_submitted(rpc: Rpc, plan: Plan, bundle:
     assert not journal.events
 
 
+def test_what_was_given_up_and_mined_late_is_recognised_by_who_finds_its_nonce_used(
+    rpc: Rpc, mainnet: Network, plan: Plan, bundle: Bundle
+) -> None:
+    """Somebody had the bytes after all: not sent by us any more, and still in the record."""
+    journal = stored(plan, bundle)
+    pass_deadline(rpc, plan)
+    recover(rpc, journal, 1, TREASURY, pace())
+    first, _ = bundle.transactions
+    assert journal.kinds() == ["stored", "stored", "dropped", "dropped"]
+
+    later = make_plan(rpc, mainnet, [Trade(WETH, USDC, 2 * 10**18)])
+    signed = prepare(rpc, later, signer_of()).bundle
+    assert signed.transactions[0].nonce == first.nonce, "only one of the two can ever be mined"
+    rpc.call("eth_sendRawTransaction", first.raw)
+    await_receipt(rpc, first.tx_hash)
+    with pytest.raises(NonceConflict, match=first.tx_hash):
+        submit(rpc, journal, later, signed, pace())
+
+    outcome = journal.recorded_outcome(first.tx_hash)
+    assert outcome is not None
+    assert (outcome.status, outcome.purpose) == (1, "approve")
+    assert ("confirmed", first.tx_hash) in journal.events
+    assert executions(rpc) == 0
+    assert not journal.open_bundles(1, TREASURY)
+
+
+def test_a_node_that_only_claims_that_a_nonce_was_used_is_not_believed(
+    rpc: Rpc, plan: Plan, bundle: Bundle
+) -> None:
+    """Dropping the bundle would let the next plan trade beside it."""
+    journal = stored(plan, bundle)
+    rpc.call("evm_setAutomine", False)
+    liar = Liar(rpc)
+    with pytest.raises(RpcUnavailable, match="no new block"):
+        recover(liar, journal, 1, TREASURY, pace(silence_s=0.2))
+    assert "dropped" not in journal.kinds()
+    pass_deadline(rpc, plan)
+    with pytest.raises(NonceConflict, match="no block shows by what"):
+        recover(liar, journal, 1, TREASURY, pace())
+    assert "dropped" not in journal.kinds()
+    assert len(journal.open_bundles(1, TREASURY)[0][1].transactions) == 2
+
+
+class Liar:
+    """Says that one nonce more was used than there was, for whatever block it is asked."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+
+    def call(self, method: str, *params: object) -> object:
+        answer = self._rpc.call(method, *params)
+        return hex(int(answer, 16) + 1) if method == "eth_getTransactionCount" else answer
+
+    def batch(self, calls: object) -> list[object]:
+        raise AssertionError("not asked in batches")
+
+
+def await_receipt(rpc: Rpc, tx_hash: str) -> None:
+    for _ in range(200):
+        if rpc.call("eth_getTransactionReceipt", tx_hash):
+            return
+        time.sleep(0.01)
+    pytest.fail("it was never mined")
+
+
 # Deployment
 
 

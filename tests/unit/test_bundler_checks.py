@@ -27,6 +27,15 @@ def test_no_transaction_may_have_more_gas_than_itself_or_a_block_can(
     assert TX_GAS_CAP == 16_777_216
 
 
+def test_a_chain_may_have_another_limit_or_none() -> None:
+    check_gas_limits((2**24 + 1,), HEAD, None)
+    check_gas_limits((2**25,), Head(100, HEAD.hash, 1_000, 2**25), None)
+    with pytest.raises(ExecutionError, match="at most 30,000,000"):
+        check_gas_limits((30_000_001,), HEAD, None)
+    with pytest.raises(ExecutionError, match="at most 1,000,000"):
+        check_gas_limits((1_000_001,), HEAD, 1_000_000)
+
+
 def test_the_purse_must_hold_every_transaction_at_its_max_fee() -> None:
     need = (46_000 + 100_000) * 25
     assert check_purse(purse(need), WALLET, (46_000, 100_000), FEES, HEAD) == need
