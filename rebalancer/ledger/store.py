@@ -12,15 +12,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, inspect, select
 
 from rebalancer.errors import LedgerError
-from rebalancer.ledger import dialect, log, rows, rules
+from rebalancer.ledger import dialect, log, pending, rows, rules
 from rebalancer.ledger.codec import Evaluation
 from rebalancer.ledger.log import Event
 from rebalancer.ledger.schema import (
     CONFIRMED,
-    OPEN_KINDS,
     SCHEMA_VERSION,
     decisions,
-    events,
     fills,
     gas_components,
     metadata,
@@ -148,22 +146,8 @@ class Ledger:
 
         Executed is a plan whose ``execute`` transaction succeeded, as far as is known now.
         """
-        statement = (
-            select(func.max(decisions.c.block_ts))
-            .select_from(decisions)
-            .join(submissions, submissions.c.plan_id == decisions.c.plan_id)
-            .join(outcomes, outcomes.c.tx_hash == submissions.c.tx_hash)
-            .where(
-                decisions.c.portfolio == portfolio,
-                decisions.c.mode == "execute",
-                submissions.c.purpose == "execute",
-                submissions.c.event.in_(log.latest_submissions()),
-                outcomes.c.event.in_(log.latest_transaction_events()),
-                outcomes.c.status == 1,
-            )
-        )
         with self.reading() as connection:
-            return connection.execute(statement).scalar_one()
+            return pending.last_rebalance_ts(connection, portfolio)
 
     # The bundler's journal
 
@@ -237,10 +221,7 @@ class Ledger:
     def recorded_outcome(self, tx_hash: str) -> TransactionOutcome | None:
         """How the transaction was mined, as far as the ledger knows now."""
         with self.reading() as connection:
-            last = log.last_event(connection, tx_hash)
-            if last is None or last.kind != "mined" or last.body is None:
-                return None
-            return log.get(connection, TransactionOutcome, last.body)
+            return pending.outcome_of(connection, tx_hash)
 
     def was_sent(self, tx_hash: str) -> bool:
         """Whether any node was ever seen to have the transaction."""
@@ -250,12 +231,7 @@ class Ledger:
     def find(self, tx_hash: str) -> tuple[Plan, SignedTransaction] | None:
         """A transaction that was ever stored, and the plan it was for."""
         with self.reading() as connection:
-            bundle_id = log.bundle_of(connection, tx_hash)
-            if bundle_id is None:
-                return None
-            bundle = log.get(connection, Bundle, bundle_id)
-            (transaction,) = (tx for tx in bundle.transactions if tx.tx_hash == tx_hash)
-            return log.get(connection, Plan, bundle.plan_id), transaction
+            return pending.find(connection, tx_hash)
 
     def open_bundles(self, chain_id: int, wallet: str) -> Sequence[tuple[Plan, Bundle]]:
         """Plans with a transaction that is not final, oldest first, and those transactions.
@@ -263,30 +239,8 @@ class Ledger:
         One bundle per plan: in order of nonce, the versions of one nonce in the order in which they
         were signed. What is mined is in it until it is confirmed.
         """
-        statement = (
-            select(submissions.c.plan_id, submissions.c.bundle_id, submissions.c.tx_hash)
-            .join(events, events.c.subject == submissions.c.tx_hash)
-            .where(
-                submissions.c.chain_id == chain_id,
-                func.lower(submissions.c.wallet) == wallet.lower(),
-                submissions.c.event.in_(log.latest_submissions()),
-                events.c.seq.in_(log.latest_transaction_events()),
-                events.c.kind.in_(OPEN_KINDS)
-                | ((events.c.kind == "mined") & submissions.c.tx_hash.not_in(log.confirmed())),
-            )
-            .order_by(submissions.c.event)
-        )
         with self.reading() as connection:
-            found: dict[str, Bundle] = {}
-            for plan_id, bundle_id, tx_hash in connection.execute(statement):
-                bundle = log.get(connection, Bundle, bundle_id)
-                still_open = tuple(tx for tx in bundle.transactions if tx.tx_hash == tx_hash)
-                before = found[plan_id].transactions if plan_id in found else ()
-                found[plan_id] = replace(bundle, transactions=(*before, *still_open))
-            return [
-                (log.get(connection, Plan, plan_id), _by_nonce(bundle))
-                for plan_id, bundle in found.items()
-            ]
+            return pending.open_bundles(connection, chain_id, wallet)
 
     def record(self, event: Event, body: Any = None) -> None:
         """Append an event that is about no transaction, and the object that it brings."""
@@ -366,8 +320,3 @@ class Ledger:
             dialect.create_guards(connection)
             row = {"version": SCHEMA_VERSION, "created_ts": self._clock()}
             connection.execute(schema.insert().values(row))
-
-
-def _by_nonce(bundle: Bundle) -> Bundle:
-    """Sorted by nonce; the sort is stable, so that versions stay in the order they were signed."""
-    return replace(bundle, transactions=tuple(sorted(bundle.transactions, key=lambda tx: tx.nonce)))
