@@ -26,6 +26,10 @@ def with_lots(
     notes = []
     for holding in snapshot.holdings:
         lp = lps[holding.pair]
+        if holding.shares and lp.since_block is None and lp.entry_block is None:
+            notes.append(
+                f"give {lp.name} a since_block (or entry_block) to see its impermanent loss"
+            )
         if lp.since_block is not None and holding.shares:
             try:
                 lots = reader.lots(lp, holding.shares, snapshot.block)
