@@ -121,7 +121,7 @@ class PolicySpec(Strict):
             cost_margin_ppm=self.cost_margin,
             reset=rule,
             reset_edge_ppm=self.reset_edge,
-            planner=self.planner or "greedy",
+            planner=self.planner or ("optimal" if rule == "optimal" else "greedy"),
             risk_aversion_ppm=self.risk_aversion,
             volatility_ppm=self.volatility,
             volatility_half_life_s=self.volatility_half_life,

@@ -79,7 +79,8 @@ class Plan:
     head is made again instead. ``net`` is the expected change of each token balance of the wallet.
     ``nav_after_e8`` is the NAV at the same prices once the legs are done; gas is paid beside it.
     ``benefit_e8`` is the drift penalty that the plan removes. ``withdrawal`` stays in the wallet
-    for its owner to take; positions and NAV are those without it.
+    for its owner to take; positions and NAV are those without it. ``certificate``, canonical JSON,
+    proves how far from the best plan this one can be at most, see docs/optimal.md.
     """
 
     parent: str
@@ -101,6 +102,7 @@ class Plan:
     deadline_ts: int
     max_age_blocks: int
     withdrawal: Amount | None = field(default=None, metadata=ADDED_LATER)
+    certificate: str | None = field(default=None, metadata=ADDED_LATER)
 
     def sold(self) -> tuple[Amount, ...]:
         """What the executor takes from the wallet, one amount per token, in order of first use."""

@@ -27,6 +27,7 @@ from rebalancer.planner.costs import Appraisal, appraise, cost_gate
 from rebalancer.planner.gas_schedule import PRAGUE, GasSchedule
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, violations
+from rebalancer.planner.optimal_proposer import OptimalProposer
 from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposer
 from rebalancer.planner.smoothed import smoothing_note, trigger_valuation
 from rebalancer.planner.texts import gwei, money, percent, told_apart
@@ -72,7 +73,8 @@ def decide(
     if not proposal.legs:
         return _hold(snapshot, parent, (_nothing_to_trade(problem), *proposal.limits))
     appraisal = appraise(problem, proposal.legs)
-    plan = priced(problem, parent, _rules_id(targets, policy), appraisal)
+    rules_id = _rules_id(targets, policy)
+    plan = priced(problem, parent, rules_id, appraisal, proposal.certificate)
     if defects := violations(problem, plan, CONSISTENCY):
         raise PlanError(
             f"the plan contradicts itself: {defects[0].text}",
@@ -149,7 +151,7 @@ def asked(problem: Problem, last_rebalance_ts: int | None) -> Asked:
 
 def proposer_of(policy: Policy) -> Proposer:
     """The planner that the policy names."""
-    return _GREEDY
+    return OptimalProposer() if policy.planner == "optimal" else _GREEDY
 
 
 def _check(snapshot: Snapshot, valuation: Valuation, targets: Sequence[Target]) -> None:
@@ -235,7 +237,14 @@ def _rules_id(targets: Sequence[Target], policy: Policy) -> str:
     return digest({"targets": ordered, "policy": policy})
 
 
-def priced(problem: Problem, parent: str, rules_id: str, appraisal: Appraisal) -> Plan:
+def priced(
+    problem: Problem,
+    parent: str,
+    rules_id: str,
+    appraisal: Appraisal,
+    certificate: str | None = None,
+) -> Plan:
+    """The plan of appraised legs under the problem's policy."""
     snapshot, policy = problem.snapshot, problem.policy
     return Plan(
         parent=parent,
@@ -257,6 +266,7 @@ def priced(problem: Problem, parent: str, rules_id: str, appraisal: Appraisal) -
         deadline_ts=snapshot.block.timestamp + policy.deadline_s,
         max_age_blocks=policy.max_age_blocks,
         withdrawal=problem.circumstances.withdrawal,
+        certificate=certificate,
     )
 
 

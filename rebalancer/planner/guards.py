@@ -8,20 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from rebalancer.model import PPM, BlockRef, Plan, Reason, mul_div_down
+from rebalancer.errors import PlanError
+from rebalancer.model import Plan, Reason
+from rebalancer.planner.caps import (
+    no_dust,
+    pool_share_within_limit,
+    prices_fresh,
+    stale_gain_within_limit,
+    trades_within_cap,
+    turnover_within_day,
+)
 from rebalancer.planner.costs import cost_share_ppm, is_extreme
 from rebalancer.planner.market import (
     Market,
     held_out_of,
     hop_impact_ppm,
     off_oracle_ppm,
-    pool_share_ppm,
 )
+from rebalancer.planner.optimal.verify import verify
 from rebalancer.planner.problem import Problem
+from rebalancer.planner.proof import proved_legs
 from rebalancer.planner.replay import replay
 from rebalancer.planner.routes import min_amount_out
 from rebalancer.planner.targets import aims, stuck_positions
-from rebalancer.planner.texts import duration, money, percent, told_apart
+from rebalancer.planner.texts import money, percent, told_apart
 from rebalancer.planner.trades import MAX_LEGS
 
 Guard = Callable[[Problem, Plan], Iterable[Reason]]
@@ -33,26 +43,60 @@ def violations(problem: Problem, plan: Plan, guards: Iterable[Guard]) -> tuple[R
 
 
 def sells_only_what_is_held(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """What the wallet pays must be there before the first leg, whatever the legs bring."""
-    for amount in plan.sold():
-        held = problem.snapshot.balance(amount.token)
-        if amount.raw > held:
-            text = f"The plan sells {amount.raw} of {amount.token.symbol}, {held} are there"
-            yield Reason("sells_more_than_held", text, amount.raw, held)
+    """What a leg takes from the wallet must be there by then: held before, or bought by a leg."""
+    held = {amount.token: amount.raw for amount in problem.snapshot.balances}
+    for index, leg in enumerate(plan.legs):
+        if not leg.chained:
+            there = held.get(leg.token_in, 0)
+            if leg.amount_in > there:
+                text = (
+                    f"Leg {index} sells {leg.amount_in} of {leg.token_in.symbol}, {there} are there"
+                )
+                yield Reason("sells_more_than_held", text, leg.amount_in, there)
+            held[leg.token_in] = there - leg.amount_in
+        if not (index + 1 < len(plan.legs) and plan.legs[index + 1].chained):
+            held[leg.token_out] = held.get(leg.token_out, 0) + leg.amount_out
 
 
 def trades_only_positions(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """The wallet's other tokens are not the portfolio's to sell, and none may be left behind."""
+    """The wallet's other tokens are not the portfolio's to sell, and none may be left behind.
+
+    What a leg buys of another token is sold again to the last unit, or is owed to a withdrawal.
+    """
     ours = {problem.token(target.position) for target in problem.targets}
     owed = None if problem.owed is None else problem.owed.token
     for change in plan.net:
         if change.token not in ours and (change.token != owed or change.raw < 0):
             text = f"The plan changes the balance of {change.token.symbol}, which is no position"
             yield Reason("not_a_position", text)
+    bought = {leg.token_out for leg in plan.legs}
     for amount in plan.sold():
-        if amount.token not in ours:
+        if amount.token not in ours | bought:
             text = f"The plan sells {amount.token.symbol}, which is no position"
             yield Reason("not_a_position", text)
+
+
+def certificate_holds(_: Problem, plan: Plan) -> Iterable[Reason]:
+    """A certificate is true, by its independent checker, and is one of these very legs."""
+    if plan.certificate is None:
+        return
+    try:
+        verify(plan.certificate)
+    except PlanError as error:
+        yield Reason("certificate", f"The certificate does not hold: {error}")
+        return
+    if proved_legs(plan.certificate) != [
+        (
+            leg.pair.lower(),
+            leg.token_in.address.lower(),
+            leg.token_out.address.lower(),
+            leg.amount_in,
+            leg.amount_out,
+            leg.chained,
+        )
+        for leg in plan.legs
+    ]:
+        yield Reason("certificate", "The certificate is one of other legs")
 
 
 def trades_nothing_held_out(problem: Problem, plan: Plan) -> Iterable[Reason]:
@@ -138,8 +182,10 @@ def no_position_further_off(problem: Problem, plan: Plan) -> Iterable[Reason]:
     """No token ends further from its share of what the tradable tokens hold than it began.
 
     Beyond what trading itself costs and one smallest unit of each traded token, which is as exact
-    as amounts can be.
+    as amounts can be. A plan with a certificate has shown by it what it gains.
     """
+    if plan.certificate is not None:
+        return
     snapshot = problem.snapshot
     lost = plan.costs.total_e8 - plan.costs.gas_e8
     unit = sum(snapshot.price(change.token).value_up(1) for change in plan.net)
@@ -156,98 +202,6 @@ def no_position_further_off(problem: Problem, plan: Plan) -> Iterable[Reason]:
             yield Reason("further_off_e8", text, abs(after_e8 - aim.full_e8), allowed)
 
 
-def trades_within_cap(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """No leg that takes from the wallet sells more than ``max_trade_e8``."""
-    limit = problem.policy.max_trade_e8
-    for index, leg in enumerate(plan.legs):
-        sold = problem.snapshot.price(leg.token_in).value_down(leg.amount_in)
-        if limit is not None and not leg.chained and sold > limit:
-            text = (
-                f"Leg {index} sells {money(sold, plan.numeraire)} of {leg.token_in.symbol}, one "
-                f"trade may be {money(limit, plan.numeraire)}"
-            )
-            yield Reason("max_trade_e8", text, sold, limit)
-
-
-def turnover_within_day(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """What 24 hours have sold already and what the plan sells keep ``max_turnover_ppm`` of NAV."""
-    share = problem.policy.max_turnover_ppm
-    if share is None:
-        return
-    limit = mul_div_down(problem.valuation.nav_e8, share, PPM)
-    turnover = problem.circumstances.turnover_e8 + plan.costs.traded_e8
-    if turnover > limit:
-        text = (
-            f"24 hours would have sold {money(turnover, plan.numeraire)}, "
-            f"allowed is {money(limit, plan.numeraire)}"
-        )
-        yield Reason("max_turnover_e8", text, turnover, limit)
-
-
-def pool_share_within_limit(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """No pool is paid more than ``max_pool_share_ppm`` of the reserve that it had."""
-    limit = problem.policy.max_pool_share_ppm
-    if limit is None:
-        return
-    start = {pair.address: pair for pair in problem.snapshot.pairs}
-    market = Market(start, start)
-    for index, leg in enumerate(plan.legs):
-        now = market.now[leg.pair]
-        share = pool_share_ppm(start[leg.pair], now, leg.token_in, leg.amount_in)
-        if share > limit:
-            shown, allowed = told_apart(percent, share, limit, most_places=4)
-            text = f"Leg {index} pays {shown} of what {now.name} holds, allowed is {allowed}"
-            yield Reason("max_pool_share_ppm", text, share, limit)
-        market = market.after((leg,))
-
-
-def stale_gain_within_limit(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """What pools off the oracle seem to give away is a small part of the traded value."""
-    policy = problem.policy
-    limit = policy.max_off_oracle_ppm
-    if policy.max_stale_gain_ppm is not None:
-        limit = policy.max_stale_gain_ppm
-    gain = max(-plan.costs.off_oracle_e8, 0)
-    share = cost_share_ppm(gain, plan.costs.traded_e8)
-    if share > limit:
-        shown, allowed = told_apart(percent, share, limit, most_places=4)
-        text = (
-            f"Pools off the oracle would give {money(gain, plan.numeraire)}, {shown} of the traded "
-            f"value; more than {allowed} is too good to be true"
-        )
-        yield Reason("max_stale_gain_ppm", text, share, limit)
-
-
-def prices_fresh(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """Every price that a leg is judged by changed at most ``max_price_age_s`` before the block."""
-    limit = problem.policy.max_price_age_s
-    if limit is None:
-        return
-    tokens = dict.fromkeys(t for leg in plan.legs for t in (leg.token_in, leg.token_out))
-    for token in tokens:
-        age = problem.snapshot.block.timestamp - problem.snapshot.price(token).updated_at
-        if age > limit:
-            text = (
-                f"The price of {token.symbol} is {duration(age)} old, allowed is {duration(limit)}"
-            )
-            yield Reason("max_price_age_s", text, age, limit)
-
-
-def no_dust(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """What a plan sells of a token is worth the minimum trade; a withdrawal's rest may be less."""
-    least = problem.policy.min_trade_e8
-    if problem.owed is not None:
-        return
-    for change in plan.net:
-        sold = problem.snapshot.price(change.token).value_down(-change.raw)
-        if change.raw < 0 and sold < least:
-            text = (
-                f"The plan sells {money(sold, plan.numeraire)} of {change.token.symbol}, the "
-                f"smallest trade is {money(least, plan.numeraire)}"
-            )
-            yield Reason("dust_e8", text, sold, least)
-
-
 def keeps_the_withdrawal(problem: Problem, plan: Plan) -> Iterable[Reason]:
     """The plan sells nothing of the token that a withdrawal still needs."""
     owed = problem.owed
@@ -257,26 +211,6 @@ def keeps_the_withdrawal(problem: Problem, plan: Plan) -> Iterable[Reason]:
             yield Reason("withdrawal", text)
 
 
-def plan_still_good(plan: Plan, head: BlockRef) -> tuple[Reason, ...]:
-    """Every way in which a plan is too old at ``head``: blocks, deadline, chain, a fork of it."""
-    found = []
-    age = head.number - plan.block_number
-    if head.chain_id != plan.chain_id:
-        text = f"The plan is for chain {plan.chain_id}, this is chain {head.chain_id}"
-        found.append(Reason("chain_id", text, head.chain_id, plan.chain_id))
-    if age > plan.max_age_blocks:
-        text = f"The plan is {age} blocks old, {plan.max_age_blocks} are allowed"
-        found.append(Reason("max_age_blocks", text, age, plan.max_age_blocks))
-    if head.timestamp >= plan.deadline_ts:
-        late = duration(head.timestamp - plan.deadline_ts)
-        text = f"The plan's deadline passed {late} ago"
-        found.append(Reason("deadline_s", text, head.timestamp, plan.deadline_ts))
-    if age == 0 and head.hash != plan.block_hash:
-        text = f"Block {plan.block_number} of the plan was replaced by another"
-        found.append(Reason("reorganised", text))
-    return tuple(found)
-
-
 CONSISTENCY: tuple[Guard, ...] = (
     sells_only_what_is_held,
     trades_only_positions,
@@ -284,6 +218,7 @@ CONSISTENCY: tuple[Guard, ...] = (
     min_outs_follow_slippage,
     costs_add_up,
     keeps_the_withdrawal,
+    certificate_holds,
 )
 LIMITS: tuple[Guard, ...] = (
     few_enough_legs,

@@ -98,10 +98,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Legs in the order of execution, none where nothing can be traded; ``limits`` cut them."""
+    """Legs in the order of execution, none where nothing can be traded; ``limits`` cut them.
+
+    ``certificate`` proves how far from the best they can be; None where nobody knows.
+    """
 
     legs: tuple[SwapLeg, ...]
     limits: tuple[Reason, ...]
+    certificate: str | None = None
 
 
 class Proposer(Protocol):

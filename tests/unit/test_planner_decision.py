@@ -309,9 +309,10 @@ class Fixed:
     """A proposer that always proposes the same."""
 
     legs: tuple[SwapLeg, ...]
+    certificate: str | None = None
 
     def propose(self, problem: Problem) -> Proposal:
-        return Proposal(self.legs, (Reason("mine", "as I was told"),))
+        return Proposal(self.legs, (Reason("mine", "as I was told"),), self.certificate)
 
 
 SOLD = 35 * 10**18
@@ -357,12 +358,17 @@ def test_a_proposal_that_cannot_be_is_a_plan_error(tampered, message):
         decided(AT, proposer=Fixed((tampered,)))
 
 
-def test_sales_funded_by_purchases_are_a_plan_error():
+def test_sales_of_what_no_earlier_leg_bought_are_a_plan_error():
     moved, usdc = apply_swap(USDC_WETH, WETH, SOLD)
-    back = AT.balance(USDC) + usdc
+    back = AT.balance(USDC) + usdc + 1
     legs = (SELL, leg(USDC_WETH, USDC, back, apply_swap(moved, USDC, back)[1]))
-    with pytest.raises(PlanError, match="contradicts itself: The plan sells") as caught:
+    with pytest.raises(PlanError, match=f"and {back - 1} are there"):
         decided(AT, proposer=Fixed(legs))
+
+
+def test_a_plan_that_contradicts_itself_is_a_plan_error():
+    with pytest.raises(PlanError, match="contradicts itself: The certificate") as caught:
+        decided(AT, proposer=Fixed((SELL,), "{}"))
     assert caught.value.block == 100
     assert "please report it" in caught.value.hint
 

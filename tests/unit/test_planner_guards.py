@@ -24,10 +24,7 @@ from planner_world import (
 from rebalancer.amm.swap import apply_swap
 from rebalancer.model import E8, Amount, Circumstances, Plan, Rebalance, Target
 from rebalancer.planner import guards
-from rebalancer.planner.guards import (
-    CONSISTENCY,
-    LIMITS,
-    keeps_the_withdrawal,
+from rebalancer.planner.caps import (
     no_dust,
     plan_still_good,
     pool_share_within_limit,
@@ -35,8 +32,8 @@ from rebalancer.planner.guards import (
     stale_gain_within_limit,
     trades_within_cap,
     turnover_within_day,
-    violations,
 )
+from rebalancer.planner.guards import CONSISTENCY, LIMITS, keeps_the_withdrawal, violations
 from rebalancer.planner.trades import MAX_LEGS
 
 AT = holding(700_000, 120_000, 180_000)
@@ -70,6 +67,7 @@ def test_every_guard_is_on_duty():
         "min_outs_follow_slippage",
         "costs_add_up",
         "keeps_the_withdrawal",
+        "certificate_holds",
         "few_enough_legs",
         "impact_within_limit",
         "pools_near_oracle",
@@ -89,14 +87,19 @@ def test_sells_only_what_is_held(plan):
     held = AT.balance(WETH)
     most = replace(plan.legs[0], amount_in=held * 6 // 10)
     found = only(guards.sells_only_what_is_held, replace(plan, legs=(most, most)))
-    assert found == [("sells_more_than_held", held * 6 // 10 * 2, held)]
+    assert found == [("sells_more_than_held", held * 6 // 10, held - held * 6 // 10)]
 
 
-def test_bought_tokens_do_not_fund_sales(plan):
-    bought = AT.balance(USDC) + 1
-    legs = (*plan.legs, leg(USDC_WETH, USDC, bought, 1))
-    found = only(guards.sells_only_what_is_held, replace(plan, legs=legs))
-    assert found == [("sells_more_than_held", bought, bought - 1)]
+def test_bought_tokens_fund_later_sales_and_no_earlier_ones(plan):
+    bought = sum(x.amount_out for x in plan.legs if x.token_out == USDC)
+    most = AT.balance(USDC) + bought
+    for amount, found in ((most, []), (most + 1, [("sells_more_than_held", most + 1, most)])):
+        legs = (*plan.legs, leg(USDC_WETH, USDC, amount, 1))
+        assert only(guards.sells_only_what_is_held, replace(plan, legs=legs)) == found
+    early = replace(plan, legs=(leg(USDC_WETH, USDC, most, 1), *plan.legs))
+    assert only(guards.sells_only_what_is_held, early) == [
+        ("sells_more_than_held", most, AT.balance(USDC))
+    ]
 
 
 def test_trades_only_positions(plan):

@@ -1,0 +1,191 @@
+"""The proposer that is provably near the best: the solver of ``optimal`` behind the usual seam.
+
+NumPy and Numba are loaded when it is first asked, so that everything else starts without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rebalancer.model import PPM, Reason, SwapLeg, Token, mul_div_down
+from rebalancer.planner.bands import position_drifts
+from rebalancer.planner.greedy import GreedyProposer
+from rebalancer.planner.market import open_market
+from rebalancer.planner.problem import Problem, Proposal
+from rebalancer.planner.targets import held_out, stuck_positions
+from rebalancer.planner.texts import money
+
+if TYPE_CHECKING:
+    from rebalancer.planner.optimal.certificate import Planned
+    from rebalancer.planner.optimal.statement import Statement
+
+#: Drift of one member of a bucket costs this share of what the bucket's drift costs: enough for
+#: there to be one best plan, too little to trade for.
+_WITHIN_BUCKET_PPM = 1_000
+#: Trees of more nodes are proved by their root alone, which is looser but short.
+_WHOLE_TREE_NODES = 200
+#: How often sales below the minimum trade are taken out and the rest solved anew.
+_MAX_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class OptimalProposer:
+    """Whether, how far, what and through which pools as one problem, with a certificate.
+
+    A withdrawal, a cap per trade or per day that its plan would break, sales that stay too small
+    and a way over a token that would not be left wholly are the greedy proposer's: it cuts to a
+    limit where this one would have to hold.
+    """
+
+    def propose(self, problem: Problem) -> Proposal:
+        """The best plan found with its certificate, and every limit that cut it."""
+        if problem.owed is not None:
+            return self._instead(problem, "a withdrawal is raised from what is overweight first")
+        made = stated(problem)
+        _, excluded = open_market(problem.snapshot, problem.policy)
+        drifts = position_drifts(problem.valuation, problem.targets, problem.policy)
+        named = held_out(problem, drifts, stuck_positions(problem))
+        for _ in range(_MAX_ROUNDS):
+            try:
+                planned, legs = _solve(problem, made)
+            except ValueError as error:
+                return self._instead(problem, f"its legs cannot be carried out ({error})")
+            if fault := _broken_cap(problem, legs) or _left_behind(problem, legs):
+                return self._instead(problem, fault)
+            small = _sold_too_little(problem, legs)
+            if not small:
+                text = _proof(planned)
+                return Proposal(legs, (*named, *_dropped(planned), *excluded), text)
+            left_out = {leg.pair.lower() for leg in legs if leg.token_in in small}
+            made = replace(made, pools=tuple(p for p in made.pools if p.key not in left_out))
+        return self._instead(problem, "its sales stay below the minimum trade")
+
+    def _instead(self, problem: Problem, why: str) -> Proposal:
+        proposal = GreedyProposer().propose(problem)
+        reason = Reason("greedy_instead", f"Planned by the greedy proposer, without proof: {why}")
+        return replace(proposal, limits=(*proposal.limits, reason))
+
+
+def stated(problem: Problem) -> Statement:
+    """The problem as the solver and the certificate have it.
+
+    Buckets drift as one: their sum is a factor, the members alone cost next to nothing. The share
+    of a pool that may be paid in tightens the pool's limit of impact.
+    """
+    from rebalancer.planner.optimal.bridge import statement_of
+    from rebalancer.planner.optimal.statement import Factor
+
+    made = statement_of(problem)
+    members: dict[str, list[tuple[str, int]]] = {}
+    for target in problem.targets:
+        token = problem.token(target.position)
+        if target.bucket is not None and token is not None:
+            members.setdefault(target.bucket, []).append((token.address.lower(), PPM))
+    bucketed = {key for loads in members.values() for key, _ in loads}
+    known = {asset.key for asset in made.assets}
+    return replace(
+        made,
+        assets=tuple(
+            replace(asset, drift_weight_ppm=_WITHIN_BUCKET_PPM) if asset.key in bucketed else asset
+            for asset in made.assets
+        ),
+        factors=tuple(
+            Factor(name, tuple(sorted(load for load in loads if load[0] in known)))
+            for name, loads in sorted(members.items())
+        ),
+        pools=tuple(
+            replace(
+                pool,
+                max_impact_ppm=min(
+                    pool.max_impact_ppm,
+                    impact_of_share_ppm(problem.policy.max_pool_share_ppm, pool.fee_ppm),
+                ),
+            )
+            for pool in made.pools
+        ),
+    )
+
+
+def impact_of_share_ppm(share_ppm: int | None, fee_ppm: int) -> int:
+    """The impact, rounded down, of paying in that share of a reserve: ``a / (1 + a)`` after fee.
+
+    At least 1 ppm, which is no trade worth its gas, where a pool may not be used at all.
+    """
+    if share_ppm is None:
+        return PPM
+    after_fee = share_ppm * (PPM - fee_ppm)
+    return max(mul_div_down(after_fee, PPM, PPM * PPM + after_fee), 1)
+
+
+def _solve(problem: Problem, made: Statement) -> tuple[Planned, tuple[SwapLeg, ...]]:
+    from rebalancer.planner.optimal.bridge import swap_legs
+    from rebalancer.planner.optimal.certificate import plan
+
+    planned = plan(made)
+    return planned, swap_legs(problem, planned.legs)
+
+
+def _proof(planned: Planned) -> str:
+    from rebalancer.planner.optimal.certificate import certificate
+
+    return certificate(planned, whole=planned.answer.nodes <= _WHOLE_TREE_NODES)
+
+
+def _net_sold(legs: Sequence[SwapLeg]) -> dict[Token, int]:
+    """Smallest units that the wallet gives of each token, all legs together."""
+    net: dict[Token, int] = {}
+    for leg in legs:
+        net[leg.token_in] = net.get(leg.token_in, 0) + leg.amount_in
+        net[leg.token_out] = net.get(leg.token_out, 0) - leg.amount_out
+    return {token: raw for token, raw in net.items() if raw > 0}
+
+
+def _sold_too_little(problem: Problem, legs: Sequence[SwapLeg]) -> set[Token]:
+    """Tokens of which less than the minimum trade is sold."""
+    least = problem.policy.min_trade_e8
+    return {
+        token
+        for token, raw in _net_sold(legs).items()
+        if problem.snapshot.price(token).value_down(raw) < least
+    }
+
+
+def _broken_cap(problem: Problem, legs: Sequence[SwapLeg]) -> str | None:
+    """The cap per trade or per day that ``legs`` break, in words."""
+    snapshot, policy = problem.snapshot, problem.policy
+    worth = {t: snapshot.price(t).value_up(raw) for t, raw in _net_sold(legs).items()}
+    largest = max(
+        (snapshot.price(x.token_in).value_up(x.amount_in) for x in legs if not x.chained), default=0
+    )
+    if policy.max_trade_e8 is not None and largest > policy.max_trade_e8:
+        return f"it would trade {money(largest, snapshot.numeraire)} at once, more than max_trade"
+    if policy.max_turnover_ppm is not None:
+        limit = mul_div_down(problem.valuation.nav_e8, policy.max_turnover_ppm, PPM)
+        total = problem.circumstances.turnover_e8 + sum(worth.values())
+        if total > limit:
+            return f"24 hours would sell {money(total, snapshot.numeraire)}, more than max_turnover"
+    return None
+
+
+def _left_behind(problem: Problem, legs: Sequence[SwapLeg]) -> str | None:
+    """A token that is no position and that ``legs`` buy more of than they sell, in words.
+
+    Where kappa is so large that a drift costs more than its own value, the best plan would rather
+    turn what is overweight into something that nobody counts.
+    """
+    net: dict[Token, int] = {}
+    for leg in legs:
+        net[leg.token_in] = net.get(leg.token_in, 0) - leg.amount_in
+        net[leg.token_out] = net.get(leg.token_out, 0) + leg.amount_out
+    left = [token.symbol for token, raw in net.items() if raw and not problem.is_position(token)]
+    return f"it would change {left[0]}, which is no position" if left else None
+
+
+def _dropped(planned: Planned) -> tuple[Reason, ...]:
+    """Pools that no order of the legs could use."""
+    return tuple(
+        Reason("no_order", f"{key} is left out: its leg could not be paid for in any order")
+        for key in planned.dropped
+    )
