@@ -73,7 +73,7 @@ def test_a_large_plan_waits__and_goes_exactly_as_approved__once(
     start = nonce(devchain)
     document = waiting(careful)
     assert nonce(devchain) == start
-    approved = careful.run("approve", plan_id_of(document)[:12], "--json").json
+    approved = careful.run("approve", plan_id_of(document)[:12], "--for", "1d", "--json").json
     assert approved["plan_id"] == plan_id_of(document)
 
     devchain.rpc.call("anvil_mine", 20)  # far beyond the age that the plan itself may have
