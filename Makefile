@@ -38,9 +38,9 @@ lint: setup .venv/dev.stamp
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest --ignore=tests/contracts
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore=tests/contracts
 	@$(BIN)/python -c 'import ape' 2>/dev/null || echo "LEFT OUT: contract tests, there is no Ape for this Python"
-	@! $(BIN)/python -c 'import ape' 2>/dev/null || $(BIN)/pytest -p ape.pytest.plugin tests/contracts
+	@! $(BIN)/python -c 'import ape' 2>/dev/null || $(BIN)/pytest -q -p ape.pytest.plugin tests/contracts
 
 bench: setup .venv/dev.stamp
 	@$(BIN)/python -m scripts.bench
