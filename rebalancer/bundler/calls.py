@@ -12,6 +12,10 @@ EXECUTE = "execute"
 CANCEL = "cancel"
 
 
+#: Addresses with the storage slots that a transaction will touch (EIP-2930).
+AccessList = tuple[tuple[str, tuple[str, ...]], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a contract; ``purpose`` is for the records, ``label`` for people."""
@@ -37,6 +41,7 @@ class UnsignedTransaction:
     gas_limit: int
     max_fee_wei: int
     max_priority_fee_wei: int
+    access_list: AccessList = ()
 
     def as_request(self) -> dict[str, Any]:
         """The transaction as JSON-RPC wants it, for a simulation of exactly this."""
@@ -47,6 +52,7 @@ class UnsignedTransaction:
             "gas": hex(self.gas_limit),
             "maxFeePerGas": hex(self.max_fee_wei),
             "maxPriorityFeePerGas": hex(self.max_priority_fee_wei),
+            **self._listed(),
         }
 
     def as_signable(self) -> dict[str, Any]:
@@ -61,4 +67,14 @@ class UnsignedTransaction:
             "gas": self.gas_limit,
             "maxFeePerGas": self.max_fee_wei,
             "maxPriorityFeePerGas": self.max_priority_fee_wei,
+            **self._listed(),
         }
+
+    def _listed(self) -> dict[str, Any]:
+        """The access list as JSON-RPC and signers want it; nothing for an empty one."""
+        if not self.access_list:
+            return {}
+        entries = [
+            {"address": address, "storageKeys": list(slots)} for address, slots in self.access_list
+        ]
+        return {"accessList": entries}

@@ -6,12 +6,14 @@ signature of what it simulated. There is no other way to a signed bundle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from eth_utils.crypto import keccak
 
 from rebalancer.bundler import checks
+from rebalancer.bundler.access import suggested_access_list
 from rebalancer.bundler.approvals import ApprovalPolicy
 from rebalancer.bundler.calls import Call, UnsignedTransaction
 from rebalancer.bundler.fees import Fees, read_fees
@@ -85,6 +87,13 @@ def dry_run(
 
     transactions = _transactions(plan, calls, nonce, gas_limits, fees)
     simulation = confirm(rpc, head, plan, transactions, tolerance_ppm)
+    if len(calls) == 1:
+        # Behind an approval the node cannot tell what the execution will touch.
+        listed = suggested_access_list(rpc, calls[0], plan.wallet, head)
+        shorter = (replace(transactions[0], access_list=listed),)
+        cheaper = confirm(rpc, head, plan, shorter, tolerance_ppm) if listed else simulation
+        if cheaper.gas_used < simulation.gas_used:
+            transactions, simulation = shorter, cheaper
     return DryRun(digest(plan), transactions, simulation, fees, max_cost_wei)
 
 
@@ -169,8 +178,9 @@ def _check_signed(transaction: UnsignedTransaction, raw: str, tx_hash: str) -> N
 
     signed = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
     wanted = transaction.as_signable()
+    listed = wanted.pop("accessList", ())
     same = all(_plain(signed[key]) == _plain(value) for key, value in wanted.items())
-    same = same and not signed["accessList"]
+    same = same and _slots(signed["accessList"]) == _slots(listed)
     by_sender = str(Account.recover_transaction(raw)).lower() == transaction.sender.lower()
     hashed = to_hex(keccak(from_hex(raw))) == tx_hash
     if not (same and by_sender and hashed):
@@ -178,6 +188,20 @@ def _check_signed(transaction: UnsignedTransaction, raw: str, tx_hash: str) -> N
             "the signer signed something else than it was asked to",
             hint="nothing was sent; check the signer",
         )
+
+
+def _slots(access_list: Sequence[Mapping[str, Any]]) -> list[tuple[object, list[int]]]:
+    """An access list in one shape: slots are hex before the signature, and numbers after it."""
+    return [
+        (
+            _plain(entry["address"]),
+            [
+                int(slot, 16) if isinstance(slot, str) else int(slot)
+                for slot in entry["storageKeys"]
+            ],
+        )
+        for entry in access_list
+    ]
 
 
 def _plain(value: object) -> object:

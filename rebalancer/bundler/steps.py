@@ -15,7 +15,7 @@ from rebalancer.evm.abi import encode_call
 from rebalancer.model import PPM
 
 EXECUTE_SIGNATURE = "execute((uint256,uint256)[])"
-MAX_ENTRIES = 56
+MAX_ENTRIES = 50
 MAX_WATCHED = 16
 
 _KIND = 200

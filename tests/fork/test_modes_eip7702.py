@@ -29,7 +29,7 @@ from rebalancer.devchain.accounts import ARBITRAGEUR, TREASURY
 from rebalancer.devchain.fork import DevChain
 from rebalancer.devchain.mainnet import USDC, WBTC, WETH
 from rebalancer.errors import ConfigError, ExecutionError, ExecutorMissing
-from rebalancer.evm.rpc import Rpc
+from rebalancer.evm.rpc import Rpc, RpcError
 
 FEE = 300 * GWEI
 TRADES = (
@@ -187,7 +187,6 @@ def test_delegated_wallet__called_by_a_stranger__keeps_everything(
 ) -> None:
     from rebalancer.bundler.executor import encode_execute
     from rebalancer.evm.abi import to_hex
-    from rebalancer.evm.rpc import RpcError
 
     plan = make_plan(delegated, mainnet, TRADES)
     data = to_hex(encode_execute(plan.legs, plan.deadline_ts))
@@ -206,3 +205,29 @@ def test_delegated_wallet__still_trades_by_allowance(delegated: Rpc, mainnet: Ne
 
     assert [outcome.status for outcome in outcomes] == [1] * len(outcomes)
     assert len(outcomes[-1].fills) == len(plan.legs)
+
+
+def test_prepare__one_transaction__carries_the_access_list_that_makes_it_cheaper(
+    delegated: Rpc, mainnet: Network
+) -> None:
+    plan = make_plan(delegated, mainnet, TRADES)
+
+    class Forgetful:
+        """A node without eth_createAccessList."""
+
+        def call(self, method: str, *params: Any) -> Any:
+            if method == "eth_createAccessList":
+                raise RpcError(method, -32601, "the method does not exist")
+            return delegated.call(method, *params)
+
+        def batch(self, calls: Any) -> Any:
+            return delegated.batch(calls)
+
+    with_list = prepare(delegated, plan, signer_of(), mode="eip7702").dry_run
+    without = dry_run(Forgetful(), plan, mode="eip7702")
+
+    listed = with_list.transactions[0].access_list
+    assert {leg.pair.lower() for leg in plan.legs} <= {address.lower() for address, _ in listed}
+    assert without.transactions[0].access_list == ()
+    assert with_list.simulation.gas_used[0] < without.simulation.gas_used[0]
+    assert with_list.simulation.fills == without.simulation.fills
