@@ -28,6 +28,7 @@ from rebalancer.model import (
     Target,
     Token,
     Valuation,
+    Watched,
     digest,
     mul_div_down,
 )
@@ -37,9 +38,9 @@ def value(snapshot: Snapshot, targets: Sequence[Target]) -> Valuation:
     """Value ``snapshot`` in 1e-8 of its numeraire, positions in the order of ``targets``.
 
     Tokens are worth their oracle price, LP shares their fair price and what a farm owes for them,
-    each rounded down. Weights of positions and of exposures are shares of NAV and add up to exactly
-    1_000_000 ppm by largest remainder. Raises PlanError for a portfolio worth nothing or a position
-    targeted twice, ReadError for a missing price.
+    each rounded down; what the watched wallets have counts. Weights of positions and of exposures
+    are shares of NAV and add up to exactly 1_000_000 ppm by largest remainder. Raises PlanError for
+    a portfolio worth nothing or a position targeted twice, ReadError for a missing price.
     """
     _check_targets(targets)
     unweighted = [_position(snapshot, target) for target in targets]
@@ -65,6 +66,22 @@ def value(snapshot: Snapshot, targets: Sequence[Target]) -> Valuation:
         exposures=_exposures(snapshot, targets, unweighted),
         native_value_e8=snapshot.native.value_down(snapshot.native_wei),
         unread=_unread(snapshot, targets),
+    )
+
+
+def by_wallet(snapshot: Snapshot, targets: Sequence[Target]) -> tuple[tuple[str, int], ...]:
+    """Each wallet and what its part of the positions is worth in e8, the trading one first.
+
+    Rounded down wallet by wallet, so that together they can be some units less than NAV.
+    """
+    whose = (Watched(snapshot.wallet, snapshot.balances, snapshot.holdings), *snapshot.watched)
+    alone = (
+        (w.wallet, replace(snapshot, balances=w.balances, holdings=w.holdings, watched=()))
+        for w in whose
+    )
+    return tuple(
+        (wallet, sum(_position(own, target).value_e8 for target in targets))
+        for wallet, own in alone
     )
 
 
@@ -95,7 +112,10 @@ def _position(snapshot: Snapshot, target: Target) -> PositionValue:
     """The position of ``target``, its weight and drift still open."""
     value_e8, lp = 0, None
     if (amount := _token_amount(snapshot, target.position)) is not None:
-        value_e8 = _price(snapshot, amount.token).value_down(amount.raw)
+        price = _price(snapshot, amount.token)
+        # Each by itself, so that what a trade costs the wallet is what it costs NAV, to the unit.
+        watched = price.value_down(snapshot.watched_balance(amount.token))
+        value_e8 = price.value_down(amount.raw) + watched
     elif (held := _lp_holding(snapshot, target.position)) is not None:
         value_e8, lp = _lp_detail(snapshot, *held)
     return PositionValue(
@@ -187,7 +207,8 @@ def _notional_e8(value_e8: int, multiplier_ppm: int) -> int | None:
 def _look_through(snapshot: Snapshot, position: PositionValue) -> Iterator[tuple[Amount, int]]:
     """The token amounts that ``position`` consists of, and the value that each of them is of it."""
     if (amount := _token_amount(snapshot, position.name)) is not None:
-        yield amount, position.value_e8
+        raw = amount.raw + snapshot.watched_balance(amount.token)
+        yield Amount(amount.token, raw), position.value_e8
     elif position.lp and (held := _lp_holding(snapshot, position.name)) is not None:
         pair, holding = held
         fair_e8 = position.value_e8 - position.lp.reward_value_e8
@@ -202,8 +223,8 @@ def _token_amount(snapshot: Snapshot, symbol: str) -> Amount | None:
 
 
 def _lp_holding(snapshot: Snapshot, name: str) -> tuple[PairState, LpHolding] | None:
-    """The pair called ``name`` and the wallet's shares of it, if it holds any."""
-    for holding in snapshot.holdings:
+    """The pair called ``name`` and the shares of it that all wallets have, if it is held."""
+    for holding in snapshot.whole().holdings:
         try:
             pair = snapshot.pair(holding.pair)
         except KeyError:

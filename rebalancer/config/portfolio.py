@@ -74,6 +74,11 @@ class Portfolio(Strict):
         if len(set(wallets)) != len(wallets):
             twice = next(wallet for wallet in wallets if wallets.count(wallet) > 1)
             raise ValueError(f"the wallet {twice} is named twice: its holdings would count twice")
+        if self.watch and self.policy.to_policy().planner == "optimal":
+            raise ValueError(
+                "the optimal planner does not know wallets that are only watched; "
+                "set planner: greedy in the policy, or leave watch away"
+            )
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,9 @@ from eth_utils.crypto import keccak
 
 _WORD = 32
 _UINT = re.compile(r"uint([0-9]+)")
+_OWNER = ("address",)
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_PADDING = bytes(12)
 
 
 @cache
@@ -41,30 +44,52 @@ def selector(signature: str) -> bytes:
 def encode_call(signature: str, *args: Any) -> bytes:
     """Calldata of a function written as ``name(type,...)``."""
     head, types = _parse(signature)
+    if types == _OWNER and len(args) == 1 and (owner := _word_of(args[0])) is not None:
+        return head + owner
     return head + encode(types, args) if types or args else head
+
+
+def _word_of(address: Any) -> bytes | None:
+    """An address as eth-abi encodes it; None for what it would have to judge.
+
+    Every balance is a call with one address: with thousands of them this is a snapshot's time.
+    """
+    if isinstance(address, str) and _ADDRESS.fullmatch(address):
+        return _PADDING + bytes.fromhex(address[2:])
+    return None
 
 
 def decode_output(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
     """Decode returned data; raises eth_abi's DecodingError when it does not fit.
 
-    Unsigned integers, which most views return, are read here: thousands of them are a snapshot.
+    Integers, which most views return, are read here: thousands of them are a snapshot.
     """
-    bounds = _uint_bounds(tuple(types))
-    if bounds is None or len(data) < _WORD * len(bounds):
+    integers = _integers(tuple(types))
+    if integers is None or len(data) < _WORD * len(integers):
         return tuple(decode(types, data))
-    words = (data[start : start + _WORD] for start in range(0, _WORD * len(bounds), _WORD))
-    values = tuple(int.from_bytes(word, "big") for word in words)
-    if any(value >= bound for value, bound in zip(values, bounds, strict=True)):
-        return tuple(decode(types, data))  # which says what is wrong
-    return values
+    values = []
+    for place, (signed, bound) in enumerate(integers):
+        start = _WORD * place
+        value = int.from_bytes(data[start : start + _WORD], "big", signed=signed)
+        if value >= bound:
+            return tuple(decode(types, data))  # which says what is wrong
+        values.append(value)
+    return tuple(values)
 
 
 @cache
-def _uint_bounds(types: tuple[str, ...]) -> tuple[int, ...] | None:
-    """What each value is below; None where not all ``types`` are unsigned integers."""
-    matches = [_UINT.fullmatch(item) for item in types]
-    bits = [int(match[1]) for match in matches if match]
-    return tuple(2**count for count in bits) if types and len(bits) == len(types) else None
+def _integers(types: tuple[str, ...]) -> tuple[tuple[bool, int], ...] | None:
+    """Whether each value is signed, and what it is below; None where one is no such integer.
+
+    Of the signed only int256, which every word is.
+    """
+    found = []
+    for item in types:
+        match = _UINT.fullmatch(item)
+        if match is None and item != "int256":
+            return None
+        found.append((match is None, 2 ** int(match[1]) if match else 2**255))
+    return tuple(found) or None
 
 
 def topic(signature: str) -> str:

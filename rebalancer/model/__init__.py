@@ -39,6 +39,7 @@ from rebalancer.model.snapshot import (
     Proxy,
     Reward,
     Snapshot,
+    Watched,
 )
 from rebalancer.model.token import Amount, Token
 from rebalancer.model.units import (
@@ -102,6 +103,7 @@ __all__ = [
     "TransactionOutcome",
     "TriggerKind",
     "Valuation",
+    "Watched",
     "digest",
     "format_units",
     "mul_div_down",

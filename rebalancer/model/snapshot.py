@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rebalancer.model.canonical import ADDED_LATER
@@ -152,15 +152,29 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """What another wallet of the portfolio holds: it counts, and nothing ever trades it.
+
+    ``balances`` are of the snapshot's own tokens in their order, ``holdings`` of its LP positions.
+    """
+
+    wallet: str
+    balances: tuple[Amount, ...]
+    holdings: tuple[LpHolding, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Positions, pools, prices and gas of one wallet at one block.
+    """Positions, pools, prices and gas of one portfolio at one block.
 
     ``balances`` holds every token of the portfolio and every intermediate that a route may use;
     ``pairs`` every pool that can be traded or is held; ``prices`` one price per token of both.
     ``native_wei`` is the gas purse and no position. ``priority_fee_wei`` is what the node suggests.
     What could not be read, or is not safe to trade, stands in ``held_out`` by name; ``proxies`` are
     the tokens whose code can be exchanged. ``trigger_prices``, if any, are smoothed prices of the
-    tokens by which it is decided whether to trade, and nothing else.
+    tokens by which it is decided whether to trade, and nothing else. ``balances`` and ``holdings``
+    are those of the trading ``wallet`` alone; those of wallets that are only watched stand in
+    ``watched``, and ``whole`` adds them up.
     """
 
     block: BlockRef
@@ -176,10 +190,40 @@ class Snapshot:
     held_out: tuple[HeldOut, ...] = field(default=(), metadata=ADDED_LATER)
     proxies: tuple[Proxy, ...] = field(default=(), metadata=ADDED_LATER)
     trigger_prices: tuple[Price, ...] = field(default=(), metadata=ADDED_LATER)
+    watched: tuple[Watched, ...] = field(default=(), metadata=ADDED_LATER)
+
+    def whole(self) -> Snapshot:
+        """All wallets as if they were one: what the portfolio has, not what it can trade.
+
+        How the watched wallets' shares came in is not known: an LP position that some of them hold
+        has no lots, and its ``entry``, if any, stands for all shares.
+        """
+        if not self.watched:
+            return self
+        raws: dict[Token, int] = {}
+        shares: dict[str, int] = {}
+        for other in self.watched:
+            for amount in other.balances:
+                raws[amount.token] = raws.get(amount.token, 0) + amount.raw
+            for holding in other.holdings:
+                shares[holding.pair] = shares.get(holding.pair, 0) + holding.shares
+        return replace(
+            self,
+            balances=tuple(Amount(a.token, a.raw + raws.get(a.token, 0)) for a in self.balances),
+            holdings=tuple(
+                replace(h, shares=h.shares + shares[h.pair], lots=()) if shares.get(h.pair) else h
+                for h in self.holdings
+            ),
+            watched=(),
+        )
 
     def balance(self, token: Token) -> int:
-        """Balance of ``token`` in its smallest unit; 0 when it was not read."""
+        """Balance of ``token`` in the trading wallet, smallest unit; 0 when it was not read."""
         return next((a.raw for a in self.balances if a.token == token), 0)
+
+    def watched_balance(self, token: Token) -> int:
+        """What the watched wallets have of ``token`` together, smallest unit."""
+        return sum(a.raw for other in self.watched for a in other.balances if a.token == token)
 
     def held_out_reason(self, address: str) -> HeldOut | None:
         """Why the token or pair at ``address`` must not be traded; None when it may be."""

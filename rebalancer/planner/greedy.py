@@ -9,7 +9,7 @@ from rebalancer.planner.bands import position_drifts
 from rebalancer.planner.costs import Appraisal, appraise, loss_e8
 from rebalancer.planner.market import Market, open_market
 from rebalancer.planner.problem import Problem, Proposal
-from rebalancer.planner.targets import aims, held_out, stuck_positions
+from rebalancer.planner.targets import aims, held_out, out_of_reach, stuck_positions
 from rebalancer.planner.texts import money
 from rebalancer.planner.trades import Matched, match
 
@@ -35,6 +35,7 @@ class GreedyProposer:
         named = held_out(
             problem, position_drifts(problem.valuation, problem.targets, problem.policy), stuck
         )
+        named = (*named, *out_of_reach(problem, aims(problem, stuck)))
         matched = _sized_for_cost(problem, market, stuck)
         if not matched.trades:
             return Proposal((), (*named, *matched.limits, *excluded))

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from rebalancer.model import PPM, Amount, Reason, Target, Token, mul_div_down, mul_div_up
+from rebalancer.model import (
+    PPM,
+    Amount,
+    Reason,
+    Target,
+    Token,
+    format_units,
+    mul_div_down,
+    mul_div_up,
+)
 from rebalancer.planner.bands import Drift, group_of
 from rebalancer.planner.market import open_market
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.reset import back_to_edges
 from rebalancer.planner.routes import stuck_tokens
-from rebalancer.planner.texts import points, signed_points, told_apart
+from rebalancer.planner.texts import money, points, signed_points, told_apart
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
     """One token position: what is held, what it is worth and what it should be worth.
 
+    ``held`` is what all wallets hold; of that only the trading wallet's part can be sold.
     ``full_e8`` is its target's share of what the tradable tokens hold together, ``wanted_e8`` how
     much of the way there the policy goes. Values in 1e-8 of the numeraire.
     """
@@ -72,7 +82,7 @@ def aims(problem: Problem, stuck: Set[Token], cost_e8: int = 0) -> tuple[Aim, ..
     found = []
     for (token, value_e8, _), full, want in zip(movable, fulls, wanted, strict=True):
         extra = problem.owed_e8 if owed is not None and owed.token == token else 0
-        held = problem.snapshot.balance(token)
+        held = problem.snapshot.balance(token) + problem.snapshot.watched_balance(token)
         found.append(Aim(token, held, value_e8, full + extra, want + extra))
     if owed is not None and owed.token not in stuck and not problem.is_position(owed.token):
         found.append(Aim(owed.token, 0, 0, problem.owed_e8, problem.owed_e8))
@@ -93,10 +103,33 @@ def spare(problem: Problem, aim: Aim) -> Amount:
     """What of ``aim.token`` may be sold: all beyond the wanted value, rounded down; at least 0.
 
     A wanted value of 0 leaves nothing behind, not even what is worth less than a unit of value.
+    Never more than the trading wallet has: watched wallets sell nothing.
     """
+    return Amount(aim.token, min(_excess(problem, aim), problem.snapshot.balance(aim.token)))
+
+
+def out_of_reach(problem: Problem, found: Sequence[Aim]) -> tuple[Reason, ...]:
+    """What should be sold and lies in watched wallets: as long as it does, so do the weights."""
+    reasons = []
+    for aim in found:
+        excess, there = _excess(problem, aim), problem.snapshot.balance(aim.token)
+        if problem.snapshot.watched and excess > there:
+            price, numeraire = problem.snapshot.price(aim.token), problem.snapshot.numeraire
+            beyond = money(price.value_down(excess - there), numeraire)
+            text = (
+                f"{beyond} of {aim.token.symbol} that should be sold are in watched wallets, which "
+                f"sell nothing: the trading wallet has "
+                f"{format_units(there, aim.token.decimals)} {aim.token.symbol}"
+            )
+            reasons.append(Reason("watched_raw", text, excess, there))
+    return tuple(reasons)
+
+
+def _excess(problem: Problem, aim: Aim) -> int:
+    """What all wallets have beyond the wanted value, smallest units."""
     price = problem.snapshot.price(aim.token)
     kept = mul_div_up(aim.wanted_e8, price.denominator, price.numerator)
-    return Amount(aim.token, max(aim.held - kept, 0))
+    return max(aim.held - kept, 0)
 
 
 def held_out(problem: Problem, drifts: tuple[Drift, ...], stuck: Set[Token]) -> tuple[Reason, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rebalancer.config.portfolio import LpSpec
 from rebalancer.errors import ReadError
@@ -17,17 +17,19 @@ from rebalancer.readers.wire import as_data, refused
 _BATCH = 100
 
 
-def read_entries(rpc: Rpc, lps: Sequence[LpSpec], block: BlockRef) -> Mapping[str, LpEntry]:
-    """The pairs of ``lps`` at their ``entry_block``, by pair address; one request, if any.
+def read_entries(
+    rpc: Rpc, lps: Iterable[LpSpec], block: BlockRef
+) -> Mapping[tuple[str, int], LpEntry]:
+    """The pairs of ``lps`` at their ``entry_block``, by pair and block; one request, if any.
 
     Entries are ancestors of ``block``, so their number names them. They are asked without
     Multicall3, which may be younger than the entry. Raises ReadError for a node that does not
     keep state that old, and for a pair that was not there yet.
     """
-    entered = [(lp, lp.entry_block) for lp in lps if lp.entry_block is not None]
+    entered = {(lp.pair, lp.entry_block): lp for lp in lps if lp.entry_block is not None}
     if not entered:
         return {}
-    for lp, number in entered:
+    for (_, number), lp in entered.items():
         if number > block.number:
             raise ReadError(
                 f"entry_block {number} of {lp.name} is after block {block.number}, which is read",
@@ -36,15 +38,15 @@ def read_entries(rpc: Rpc, lps: Sequence[LpSpec], block: BlockRef) -> Mapping[st
             )
     asked = [
         (call, number)
-        for lp, number in entered
-        for call in (get_reserves(lp.pair), total_supply(lp.pair))
+        for pair, number in entered
+        for call in (get_reserves(pair), total_supply(pair))
     ]
-    blocks = ", ".join(f"{lp.name} at block {number}" for lp, number in entered)
+    blocks = ", ".join(f"{lp.name} at block {number}" for (_, number), lp in entered.items())
     hint = "use an archive node, or remove entry_block from the portfolio (IL is then unknown)"
     results = calls_at(rpc, asked, f"the entry of {blocks}", hint)
     return {
-        lp.pair: _entry(lp, number, results[2 * i], results[2 * i + 1])
-        for i, (lp, number) in enumerate(entered)
+        key: _entry(lp, key[1], results[2 * i], results[2 * i + 1])
+        for i, (key, lp) in enumerate(entered.items())
     }
 
 

@@ -1,44 +1,35 @@
-"""One portfolio at one block."""
+"""Portfolios at one block."""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import chain
 
 from rebalancer.config.portfolio import LpSpec, ResolvedPortfolio
 from rebalancer.evm.rpc import Rpc
-from rebalancer.model import LpEntry, LpHolding, Price, Snapshot
+from rebalancer.model import LpEntry, LpHolding, Snapshot, Watched
 from rebalancer.readers.chain import read_block, read_fee_and_recheck
 from rebalancer.readers.entries import read_entries
-from rebalancer.readers.farms import (
-    Stake,
-    farm_calls,
-    find_farms,
-    read_stakes,
-    reward_tokens,
-)
+from rebalancer.readers.farms import Stake, farm_calls, find_farms, read_stakes
 from rebalancer.readers.fence import ask
-from rebalancer.readers.pairs import pair_calls, read_pairs, read_shares, route_pools
+from rebalancer.readers.multicall import Call
+from rebalancer.readers.pairs import read_shares
 from rebalancer.readers.past import read_past
-from rebalancer.readers.prices import (
-    feeds_of,
-    past_calls,
-    price_calls,
-    quotes,
-    read_prices,
-    smoothed_prices,
-)
-from rebalancer.readers.smoothing import read_rounds, smoothed_feeds
+from rebalancer.readers.prices import feeds_of, past_calls
+from rebalancer.readers.scope import Scope, World, one_network, scopes_of
+from rebalancer.readers.smoothing import read_rounds
 from rebalancer.readers.tokens import (
     balance_of,
     native_balance,
-    needed_tokens,
     read_balances,
     read_uint,
     token_calls,
     unreadable_lps,
 )
+
+#: The point at which each LP position was entered, by pair and block.
+_Entries = Mapping[tuple[str, int], LpEntry]
 
 
 def read_snapshot(
@@ -53,71 +44,142 @@ def read_snapshot(
     it is in, and spoils nothing else. Raises ReadError (StalePrice, PriceDisagreement,
     ChainMismatch, RpcUnavailable) for whatever else cannot be read or trusted. See docs/readers.md.
     """
-    network, wallet = resolved.network, resolved.portfolio.wallet
-    numeraire = resolved.portfolio.numeraire
+    (snapshot,) = read_many(rpc, (resolved,), block)
+    return snapshot
+
+
+def read_many(
+    rpc: Rpc, portfolios: Sequence[ResolvedPortfolio], block: int | str | None = None
+) -> tuple[Snapshot, ...]:
+    """Snapshots of ``portfolios`` of one network, all at one block, each as it would be alone.
+
+    In as many requests as one takes, as long as all calls fit into one: what several need is asked
+    once. Raises as ``read_snapshot`` does, for the first portfolio that cannot be read, and
+    ConfigError for portfolios of several networks.
+    """
+    if not portfolios:
+        return ()
+    network = one_network(portfolios)
     # What is wrong with the files is told before anything is asked.
-    quotes(network, needed_tokens(resolved), numeraire)
+    found = scopes_of(network, portfolios)
     at = read_block(rpc, block, network)
-    farms = find_farms(rpc, network, resolved.lps, at.hash)
-    tokens = needed_tokens(resolved, reward_tokens(farms))
-    pools = route_pools(network, tokens, resolved.lps)
-    wanted = quotes(network, tokens, numeraire)
-    purse = native_balance(network.multicall3, wallet)
-    lps = sorted(resolved.lps, key=lambda lp: int(lp.pair, 16))
+    lps = dict.fromkeys(lp for resolved in portfolios for lp in resolved.lps)
+    farms = find_farms(rpc, network, tuple(lps), at.hash)
+    if farms:  # which may pay in more tokens
+        found = scopes_of(network, portfolios, farms)
+    looks = list(zip(portfolios, found, strict=True))
+    scopes = list({id(scope): scope for _, scope in looks}.values())
 
     trusted = chain(
-        (purse,),
-        price_calls(wanted),
-        (balance_of(lp.pair, wallet) for lp in lps),
-        pair_calls(pools),
+        chain.from_iterable(map(_trusted, portfolios)),
+        chain.from_iterable(scope.trusted() for scope in scopes),
     )
-    wild = chain(token_calls(tokens, wallet), farm_calls(farms, wallet))
+    wild = chain.from_iterable(_wild(*look) for look in looks)
     answers = ask(rpc, network.multicall3, trusted, wild, at.hash)
 
-    what = f"the {network.native.symbol} balance of {wallet}"
-    native_wei = read_uint(answers, purse, what, at.number)
-    balances, unreadable = read_balances(answers, tokens, wallet)
-    unvalued = unreadable_lps(lps, unreadable)
-    stakes, unstaked = read_stakes(answers, farms, wallet)
-    lost = {item.address for item in (*unreadable, *unvalued, *unstaked)}
-    lps = [lp for lp in lps if lp.pair not in lost]
-    pools = tuple(p for p in pools if not lost & {p.token0.address, p.token1.address})
-    past = read_past(rpc, network.multicall3, at, past_calls(wanted))
-    prices = read_prices(answers, wanted, at, past)
-    calm: tuple[Price, ...] = ()
-    if smoothing := resolved.portfolio.smoothing:
-        rounds = read_rounds(rpc, network.multicall3, answers, feeds_of(wanted), at)
-        averages = smoothed_feeds(rounds, at.timestamp, smoothing)
-        calm = smoothed_prices(answers, wanted, at, past, averages)
-    shares = {lp.pair: read_shares(answers, lp, wallet, at.number) for lp in lps}
-    pairs = read_pairs(answers, pools, lps, at.number)
-    entries = read_entries(rpc, lps, at)
+    windows: dict[int, dict[Call, None]] = {}
+    for scope in scopes:
+        for window, calls in past_calls(scope.wanted).items():
+            windows.setdefault(window, {}).update(dict.fromkeys(calls))
+    past = read_past(rpc, network.multicall3, at, windows)
+    feeds = [feed for scope in scopes if scope.smoothing for feed in feeds_of(scope.wanted)]
+    rounds = read_rounds(rpc, network.multicall3, answers, feeds, at) if feeds else {}
+    world = World(at, answers, past, rounds)
+    read = [_read(world, *look) for look in looks]
+    lost = [{item.address for item in snapshot.held_out} for snapshot in read]
+    entered = (
+        lp
+        for (_, scope), gone in zip(looks, lost, strict=True)
+        for lp in scope.lps
+        if lp.pair not in gone
+    )
+    entries = read_entries(rpc, dict.fromkeys(entered), at)
     priority_fee_wei = read_fee_and_recheck(rpc, at)
+    return tuple(
+        replace(
+            snapshot,
+            holdings=_entered(snapshot.holdings, scope.lps, entries),
+            priority_fee_wei=priority_fee_wei,
+        )
+        for snapshot, (_, scope) in zip(read, looks, strict=True)
+    )
+
+
+def _wallets(resolved: ResolvedPortfolio) -> tuple[str, ...]:
+    """The trading wallet, and those that are watched."""
+    return (resolved.portfolio.wallet, *resolved.portfolio.watch)
+
+
+def _trusted(resolved: ResolvedPortfolio) -> Iterable[Call]:
+    yield native_balance(resolved.network.multicall3, resolved.portfolio.wallet)
+    for wallet in _wallets(resolved):
+        for lp in resolved.lps:
+            yield balance_of(lp.pair, wallet)
+
+
+def _wild(resolved: ResolvedPortfolio, scope: Scope) -> Iterable[Call]:
+    yield from token_calls(scope.tokens, _wallets(resolved))
+    yield from farm_calls(scope.farms, resolved.portfolio.wallet)
+
+
+def _read(world: World, resolved: ResolvedPortfolio, scope: Scope) -> Snapshot:
+    """One portfolio; entries and the priority fee are still open."""
+    answers, at = world.answers, world.block
+    network, wallets = resolved.network, _wallets(resolved)
+    wallet = wallets[0]
+    what = f"the {network.native.symbol} balance of {wallet}"
+    native_wei = read_uint(answers, native_balance(network.multicall3, wallet), what, at.number)
+    balances, unreadable = read_balances(answers, scope.tokens, wallets)
+    unvalued = unreadable_lps(scope.lps, unreadable)
+    stakes, unstaked = read_stakes(answers, scope.farms, wallet)
+    held_out = (*unreadable, *unvalued, *unstaked)
+    lost = frozenset(item.address for item in held_out)
+    lps = [lp for lp in scope.lps if lp.pair not in lost]
+    shares = [[read_shares(answers, lp, owner, at.number) for lp in lps] for owner in wallets]
+    market = scope.market(world, lost)
     return Snapshot(
         block=at,
         wallet=wallet,
-        numeraire=numeraire,
-        native=prices.native,
+        numeraire=resolved.portfolio.numeraire,
+        native=market.native,
         native_wei=native_wei,
-        balances=balances,
+        balances=balances[0],
         holdings=tuple(
-            _holding(lp, shares[lp.pair], entries.get(lp.pair), stakes.get(lp.pair), lost)
-            for lp in lps
+            _holding(lp, own, stakes.get(lp.pair), lost)
+            for lp, own in zip(lps, shares[0], strict=True)
         ),
-        pairs=pairs,
-        prices=tuple(p for p in prices.prices if p.token.address not in lost),
-        priority_fee_wei=priority_fee_wei,
-        held_out=(*unreadable, *unvalued, *unstaked),
-        trigger_prices=tuple(p for p in calm if p.token.address not in lost),
+        pairs=market.pairs,
+        prices=market.prices,
+        priority_fee_wei=0,
+        held_out=held_out,
+        trigger_prices=market.calm,
+        watched=tuple(
+            Watched(
+                owner,
+                balances[i],
+                tuple(LpHolding(lp.pair, n, None) for lp, n in zip(lps, shares[i], strict=True)),
+            )
+            for i, owner in enumerate(wallets)
+            if i > 0
+        ),
     )
 
 
-def _holding(
-    lp: LpSpec, own: int, entry: LpEntry | None, stake: Stake | None, lost: Set[str]
-) -> LpHolding:
+def _holding(lp: LpSpec, own: int, stake: Stake | None, lost: Set[str]) -> LpHolding:
     """The wallet's own shares and those in the farm; a reward in a lost token has no value."""
     if stake is None:
-        return LpHolding(lp.pair, own, entry)
+        return LpHolding(lp.pair, own, None)
     reward = replace(stake.reward, token=None) if stake.reward.address in lost else stake.reward
     shares = own + stake.shares
-    return LpHolding(lp.pair, shares, entry, staked=stake.shares, farm=stake.farm, reward=reward)
+    return LpHolding(lp.pair, shares, None, staked=stake.shares, farm=stake.farm, reward=reward)
+
+
+def _entered(
+    holdings: Sequence[LpHolding], lps: Sequence[LpSpec], entries: _Entries
+) -> tuple[LpHolding, ...]:
+    """The holdings with the points at which they were entered."""
+    at = {lp.pair: (lp.pair, lp.entry_block) for lp in lps if lp.entry_block is not None}
+    return tuple(
+        replace(holding, entry=entries[at[holding.pair]]) if holding.pair in at else holding
+        for holding in holdings
+    )

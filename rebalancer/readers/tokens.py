@@ -1,4 +1,4 @@
-"""Which tokens a portfolio needs, and how much of them its wallet has."""
+"""Which tokens a portfolio needs, and how much of them its wallets have."""
 
 from __future__ import annotations
 
@@ -30,31 +30,33 @@ def needed_tokens(resolved: ResolvedPortfolio, more: Iterable[Token] = ()) -> tu
     return tuple(sorted(by_address.values(), key=lambda token: int(token.address, 16)))
 
 
-def token_calls(tokens: Sequence[Token], wallet: str) -> Iterable[Call]:
-    """Balance of ``wallet`` and decimals of every token."""
+def token_calls(tokens: Sequence[Token], wallets: Sequence[str]) -> Iterable[Call]:
+    """Balance of every wallet and decimals of every token."""
     for token in tokens:
-        yield balance_of(token.address, wallet)
+        for wallet in wallets:
+            yield balance_of(token.address, wallet)
         yield decimals(token.address)
 
 
 def read_balances(
-    answers: Answers, tokens: Sequence[Token], wallet: str
-) -> tuple[tuple[Amount, ...], tuple[HeldOut, ...]]:
-    """Balances in the order of ``tokens``, and the tokens that have none because they misbehave.
+    answers: Answers, tokens: Sequence[Token], wallets: Sequence[str]
+) -> tuple[tuple[tuple[Amount, ...], ...], tuple[HeldOut, ...]]:
+    """Balances of every wallet, each in the order of ``tokens``, and the tokens that misbehave.
 
-    Unreadable is a token whose balance or decimals cannot be read, and one whose decimals are not
-    those of networks.yaml: they would put the NAV wrong by powers of ten.
+    Unreadable is a token of which a balance or the decimals cannot be read, and one whose decimals
+    are not those of networks.yaml: they would put the NAV wrong by powers of ten.
     """
-    balances: list[Amount] = []
+    columns: list[list[Amount]] = []
     unreadable: list[HeldOut] = []
     for token in tokens:
-        if fault := _fault(answers, token, wallet):
-            text = f"token {token.symbol} at {token.address} {fault}"
+        column = _column(answers, token, wallets)
+        if isinstance(column, str):
+            text = f"token {token.symbol} at {token.address} {column}"
             unreadable.append(HeldOut(token.symbol, token.address, UNREADABLE, text))
         else:
-            values = answers[balance_of(token.address, wallet)].values()
-            balances += [Amount(token, int(value)) for value in values or ()]
-    return tuple(balances), tuple(unreadable)
+            columns.append(column)
+    rows = tuple(zip(*columns, strict=True)) if columns else tuple(() for _ in wallets)
+    return rows, tuple(unreadable)
 
 
 def unreadable_lps(lps: Sequence[LpSpec], unreadable: Sequence[HeldOut]) -> tuple[HeldOut, ...]:
@@ -98,12 +100,19 @@ def _mentioned(resolved: ResolvedPortfolio) -> Iterable[Token]:
         yield resolved.network.token(symbol)
 
 
-def _fault(answers: Answers, token: Token, wallet: str) -> str:
-    """Why a token's balance cannot be believed; empty when it can."""
-    for call in (balance_of(token.address, wallet), decimals(token.address)):
-        if answers[call].values() is None:
-            return f"cannot be read: {answers[call].failure}"
-    (told,) = answers[decimals(token.address)].values() or ()
-    if told != token.decimals:
-        return f"has {told} decimals, networks.yaml says {token.decimals}"
-    return ""
+def _column(answers: Answers, token: Token, wallets: Sequence[str]) -> list[Amount] | str:
+    """What every wallet has of a token, or why that cannot be believed."""
+    column = []
+    for wallet in wallets:
+        result = answers[balance_of(token.address, wallet)]
+        values = result.values()
+        if values is None:
+            return f"cannot be read: {result.failure}"
+        column.append(Amount(token, int(values[0])))
+    result = answers[decimals(token.address)]
+    told = result.values()
+    if told is None:
+        return f"cannot be read: {result.failure}"
+    if told[0] != token.decimals:
+        return f"has {told[0]} decimals, networks.yaml says {token.decimals}"
+    return column

@@ -12,7 +12,16 @@ from rich.text import Text
 
 from rebalancer.amm.attribution import Attribution
 from rebalancer.amm.goals import Exposed
-from rebalancer.model import Exposure, PositionValue, Snapshot, Valuation, digest, to_plain
+from rebalancer.amm.valuation import by_wallet, shares_ppm
+from rebalancer.model import (
+    Exposure,
+    PositionValue,
+    Snapshot,
+    Target,
+    Valuation,
+    digest,
+    to_plain,
+)
 from rebalancer.planner.bands import Drift
 from rebalancer.report.attribution import attribution_view
 from rebalancer.report.layout import new_table
@@ -29,7 +38,7 @@ from rebalancer.report.numbers import (
 )
 from rebalancer.report.trust import alarms, prices_view
 
-_LEFT = frozenset({"position", "holds", "token", "source", ""})
+_LEFT = frozenset({"position", "holds", "token", "source", "wallet", ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,8 @@ def status_document(
         "exposures": to_plain(valuation.exposures),
         "exposure_goals": [{**to_plain(e), "drift_ppm": e.drift_ppm} for e in on_exposures],
         "balances": to_plain(snapshot.balances),
+        "wallets": [{"wallet": w, "value_e8": e8} for w, e8 in _wallets(snapshot, valuation)],
+        "watched": to_plain(snapshot.watched),
         "prices": [
             {**to_plain(p), "age_s": snapshot.block.timestamp - p.updated_at}
             for p in snapshot.prices
@@ -96,6 +107,8 @@ def status_view(
     parts = [positions_view(snapshot, valuation, drifts, past.changed)]
     if past.why is not None:
         parts.append(attribution_view(past.why, valuation.numeraire, past.since))
+    if snapshot.watched:
+        parts.append(_wallets_view(snapshot, valuation))
     parts.append(_exposures(snapshot, valuation))
     if on_exposures:
         parts.append(_exposure_goals(on_exposures, valuation.numeraire))
@@ -185,7 +198,24 @@ def _amount_and_price(
     if token is None:
         return "unreadable" if position.name in valuation.unread else "none held", ""
     price = snapshot.price(token).value_down(10**token.decimals)
-    return quantity(snapshot.balance(token), token), unit_price(price)
+    held = snapshot.balance(token) + snapshot.watched_balance(token)
+    return quantity(held, token), unit_price(price)
+
+
+def _wallets(snapshot: Snapshot, valuation: Valuation) -> tuple[tuple[str, int], ...]:
+    targets = [Target(position.name, position.target_ppm) for position in valuation.positions]
+    return by_wallet(snapshot, targets)
+
+
+def _wallets_view(snapshot: Snapshot, valuation: Valuation) -> Table:
+    """Where the portfolio lies: what is traded, and what is only watched."""
+    table = new_table("Wallets", "wallet", "", "value", "weight", left=_LEFT)
+    found = _wallets(snapshot, valuation)
+    weights = shares_ppm([value_e8 for _, value_e8 in found])
+    for (wallet, value_e8), weight in zip(found, weights, strict=True):
+        role = "trading" if wallet == snapshot.wallet else "watched"
+        table.add_row(wallet, role, money(value_e8, valuation.numeraire), percent(weight))
+    return table
 
 
 def _exposures(snapshot: Snapshot, valuation: Valuation) -> Table:

@@ -341,9 +341,9 @@ def test_no_multicall3__is_named(devchain: DevChain, mainnet: Network) -> None:
 def test_multicall__chunks_on_a_real_node__are_transparent(
     devchain: DevChain, mainnet: Network
 ) -> None:
-    """The shape of 900 positions: more calls than fit one eth_call, some of them bad."""
+    """The shape of 1,000 positions: more calls than fit one eth_call, some of them bad."""
     usdc, nobody = mainnet.tokens["USDC"].address, "0x" + "77" * 20
-    owners = [TREASURY, ARBITRAGEUR, MARKET_MAKER] * 1_200
+    owners = [TREASURY, ARBITRAGEUR, MARKET_MAKER] * 1_400
     calls = [Call(usdc, "balanceOf(address)", (owner,)) for owner in owners]
     calls[600:602] = [Call(usdc, "noSuchFunction()"), Call(nobody, "balanceOf(address)", (nobody,))]
     rpc = Counting(devchain.rpc)
