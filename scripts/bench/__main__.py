@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from scripts.bench import gas, hostile, snapshot, startup
+from scripts.bench import gas, hostile, snapshot, startup, submission
 
-GROUPS = (startup, snapshot, hostile, gas)
+GROUPS = (startup, snapshot, hostile, gas, submission)
 
 
 def main() -> int:
