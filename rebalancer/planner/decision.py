@@ -28,7 +28,7 @@ from rebalancer.planner.gas_schedule import PRAGUE, GasSchedule
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, violations
 from rebalancer.planner.optimal_proposer import OptimalProposer
-from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposer
+from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposal, Proposer
 from rebalancer.planner.smoothed import smoothing_note, trigger_valuation
 from rebalancer.planner.texts import gwei, money, percent, told_apart
 from rebalancer.planner.triggers import evaluate
@@ -72,26 +72,57 @@ def decide(
     proposal = (proposer or proposer_of(policy)).propose(problem)
     if not proposal.legs:
         return _hold(snapshot, parent, (_nothing_to_trade(problem), *proposal.limits))
-    appraisal = appraise(problem, proposal.legs)
     rules_id = _rules_id(targets, policy)
+    tried = _attempt(problem, proposal, parent, rules_id)
+    if tried.breaches and proposal.certificate is not None:
+        tried = _within_limits(problem, tried, parent, rules_id)
+    if tried.breaches:
+        return _hold(snapshot, parent, (*tried.breaches, *tried.limits))
+    return Rebalance(
+        parent=parent,
+        block_number=snapshot.block.number,
+        block_hash=snapshot.block.hash,
+        reasons=(*verdict.reasons, *_worth_it(problem, tried.appraisal)),
+        limits=(*still_lacking(problem, tried.plan), *tried.limits),
+        plan=tried.plan,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A proposal as a plan, with what stands against it."""
+
+    appraisal: Appraisal
+    plan: Plan
+    breaches: tuple[Reason, ...]
+    limits: tuple[Reason, ...]
+
+
+def _attempt(problem: Problem, proposal: Proposal, parent: str, rules_id: str) -> Attempt:
+    """Price a proposal with legs and ask every guard; raises PlanError for a defect."""
+    appraisal = appraise(problem, proposal.legs)
     plan = priced(problem, parent, rules_id, appraisal, proposal.certificate)
     if defects := violations(problem, plan, CONSISTENCY):
         raise PlanError(
             f"the plan contradicts itself: {defects[0].text}",
             hint="nothing was sent; this is a defect of the planner, please report it",
-            block=snapshot.block.number,
+            block=problem.snapshot.block.number,
         )
     breaches = (*cost_gate(problem, appraisal), *violations(problem, plan, LIMITS))
-    if breaches:
-        return _hold(snapshot, parent, (*breaches, *proposal.limits))
-    return Rebalance(
-        parent=parent,
-        block_number=snapshot.block.number,
-        block_hash=snapshot.block.hash,
-        reasons=(*verdict.reasons, *_worth_it(problem, appraisal)),
-        limits=(*still_lacking(problem, plan), *proposal.limits),
-        plan=plan,
-    )
+    return Attempt(appraisal, plan, breaches, proposal.limits)
+
+
+def _within_limits(problem: Problem, best: Attempt, parent: str, rules_id: str) -> Attempt:
+    """What the greedy proposer finds where the best plan breaks a limit; else the best, as is."""
+    proposal = _GREEDY.propose(problem)
+    if not proposal.legs:
+        return best
+    other = _attempt(problem, proposal, parent, rules_id)
+    if other.breaches:
+        return best
+    text = f"Planned by the greedy proposer, without proof; the best: {best.breaches[0].text}"
+    instead = Reason("greedy_instead", text)
+    return replace(other, limits=(instead, *other.limits))
 
 
 def pose(

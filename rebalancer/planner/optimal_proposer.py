@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _WITHIN_BUCKET_PPM = 1_000
 #: Trees of more nodes are proved by their root alone, which is looser but short.
 _WHOLE_TREE_NODES = 200
-#: How often sales below the minimum trade are taken out and the rest solved anew.
+#: How often tokens of which too little is sold are kept, and the rest is solved anew.
 _MAX_ROUNDS = 4
 
 
@@ -58,8 +58,7 @@ class OptimalProposer:
             if not small:
                 text = _proof(planned)
                 return Proposal(legs, (*named, *_dropped(planned), *excluded), text)
-            left_out = {leg.pair.lower() for leg in legs if leg.token_in in small}
-            made = replace(made, pools=tuple(p for p in made.pools if p.key not in left_out))
+            made = _kept(made, {token.address.lower() for token in small})
         return self._instead(problem, "its sales stay below the minimum trade")
 
     def _instead(self, problem: Problem, why: str) -> Proposal:
@@ -150,6 +149,21 @@ def _sold_too_little(problem: Problem, legs: Sequence[SwapLeg]) -> set[Token]:
         for token, raw in _net_sold(legs).items()
         if problem.snapshot.price(token).value_down(raw) < least
     }
+
+
+def _kept(made: Statement, keys: set[str]) -> Statement:
+    """The statement in which these tokens are passed through, and neither bought nor sold."""
+    return replace(
+        made,
+        assets=tuple(
+            replace(asset, target_ppm=None, tax=()) if asset.key in keys else asset
+            for asset in made.assets
+        ),
+        factors=tuple(
+            replace(factor, loads=tuple(x for x in factor.loads if x[0] not in keys))
+            for factor in made.factors
+        ),
+    )
 
 
 def _broken_cap(problem: Problem, legs: Sequence[SwapLeg]) -> str | None:

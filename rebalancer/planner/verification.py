@@ -6,11 +6,14 @@ pair contract checks, so that a mistake over there does not vouch for itself.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rebalancer.errors import PlanError
 from rebalancer.model import PPM, Decision, Plan, Rebalance, Snapshot, Token, digest, to_json
 from rebalancer.planner.inputs import Inputs
+from rebalancer.planner.optimal.verify import verify as verify_certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,39 @@ def _plan(decision: Decision, inputs: Inputs) -> Iterator[Finding]:
     wei = costs.gas_units * costs.gas_price_wei
     native = snapshot.native
     gas = -(-wei * native.numerator // native.denominator)
+    yield from _certificate(plan, inputs)
     yield _same("gas", gas == costs.gas_e8, f"{costs.gas_units:,} units, {gas} e8")
+
+
+def _certificate(plan: Plan, inputs: Inputs) -> Iterator[Finding]:
+    """The bound recomputed by the independent checker, and that it is about this very problem."""
+    if plan.certificate is None:
+        return
+    try:
+        numbers = verify_certificate(plan.certificate)
+    except PlanError as error:
+        yield Finding("certificate", False, str(error))
+        return
+    yield Finding("certificate", True, f"no plan is better by more than {numbers['gap_e8']} e8")
+    claim = json.loads(plan.certificate)
+    about = {a["key"]: (a["held"], a["price_numerator"]) for a in claim["statement"]["assets"]}
+    there = {
+        a.token.address.lower(): (a.raw, inputs.snapshot.price(a.token).numerator)
+        for a in inputs.snapshot.balances
+        if a.token.address.lower() in about
+    }
+    pools = {p["key"]: (p["reserve0"], p["reserve1"]) for p in claim["statement"]["pools"]}
+    pairs = {
+        p.address.lower(): (p.reserve0, p.reserve1)
+        for p in inputs.snapshot.pairs
+        if p.address.lower() in pools
+    }
+    yield _same("statement", (about, pools) == (there, pairs), "it is about this snapshot")
 
 
 def _execute(plan: Plan, snapshot: Snapshot) -> dict[Token, int] | str:
     """Balances after the legs, or why they cannot be what the plan says."""
     balances = {amount.token: amount.raw for amount in snapshot.balances}
-    start = dict(balances)
     reserves = {p.address: {p.token0: p.reserve0, p.token1: p.reserve1} for p in snapshot.pairs}
     fees = {p.address: p.fee_ppm for p in snapshot.pairs}
     for index, leg in enumerate(plan.legs):
@@ -77,10 +106,8 @@ def _execute(plan: Plan, snapshot: Snapshot) -> dict[Token, int] | str:
             given = (feeder.token_out, feeder.amount_out)
             if not index or given != (leg.token_in, leg.amount_in):
                 return f"leg {index} is not fed by the one before"
-        elif start[leg.token_in] < leg.amount_in:
-            return f"leg {index} sells more than was there before the first"
-        else:
-            start[leg.token_in] -= leg.amount_in
+        elif balances[leg.token_in] < leg.amount_in:
+            return f"leg {index} sells more than is there by then"
         balances[leg.token_in] -= leg.amount_in
         reserve_in, reserve_out = pool[leg.token_in], pool[leg.token_out]
         # The pair's K-check: what it pays is accepted, one unit more would not be.

@@ -19,6 +19,7 @@ from rebalancer.model import (
     mul_div_nearest,
     to_plain,
 )
+from rebalancer.planner.proof import proof
 from rebalancer.report.layout import new_table
 from rebalancer.report.numbers import amount, gwei, money, percent, points, quantity, short
 from rebalancer.report.picture import LEGEND, bars
@@ -50,6 +51,8 @@ def decision_view(decision: Decision, numeraire: str) -> RenderableType:
         text = f"  - {raised} are yours to take out; the next cycle would trade what is left"
         parts.append(Text(text))
     parts += [_legs(plan), _positions(plan), _costs(plan, numeraire)]
+    if plan.certificate is not None:
+        parts.append(_certificate(plan.certificate, numeraire))
     if decision.limits:
         parts += [Text("Limits that bind", style="bold"), _reasons(decision.limits)]
     return Group(*parts)
@@ -99,6 +102,16 @@ def _positions(plan: Plan) -> Table:
             bar,
         )
     return table
+
+
+def _certificate(text: str, numeraire: str) -> Text:
+    """What the certificate proves, in one line."""
+    found = proof(text)
+    return Text.assemble(
+        ("certificate", "bold green"),
+        f"   worth {money(found.gain_e8, numeraire)} {numeraire} more than holding, costs and drift"
+        f" counted; no plan is better by more than {money(found.gap_e8, numeraire)}",
+    )
 
 
 def _costs(plan: Plan, numeraire: str) -> Table:

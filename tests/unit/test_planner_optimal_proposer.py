@@ -1,0 +1,185 @@
+"""The optimal planner behind the seam: certificates, limits, and when greedy stands in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from planner_world import (
+    NOW,
+    TARGETS,
+    UNI,
+    USDC,
+    USDC_WETH,
+    WBTC,
+    WBTC_WETH,
+    WETH,
+    decided,
+    holding,
+    pool,
+    problem,
+    snapshot,
+    worth,
+)
+
+from rebalancer.model import E8, PPM, Amount, Circumstances, Hold, Rebalance, Target, to_json
+from rebalancer.planner.guards import certificate_holds
+from rebalancer.planner.inputs import Inputs
+from rebalancer.planner.optimal.verify import verify
+from rebalancer.planner.optimal_proposer import impact_of_share_ppm, stated
+from rebalancer.planner.proof import proof
+from rebalancer.planner.verification import verify as verify_plan
+
+AT = holding(700_000, 120_000, 180_000)
+BEST = {"planner": "optimal", "max_impact_ppm": 50_000}
+
+
+def planned(decision):
+    assert isinstance(decision, Rebalance), decision
+    return decision.plan
+
+
+def codes(reasons):
+    return [reason.code for reason in reasons]
+
+
+def test_a_plan_comes_with_a_certificate_that_holds():
+    plan = planned(decided(AT, **BEST))
+    numbers = verify(plan.certificate)
+    found = proof(plan.certificate)
+    assert numbers["gap_e8"] == found.gap_e8 >= 0
+    assert found.gap_e8 * 10_000 <= plan.costs.traded_e8  # within 1 bp of the traded value
+    # The objective is benefit less cost; the two round apart and NAV shrinks by what trading costs.
+    assert found.gain_e8 == pytest.approx(plan.benefit_e8 - plan.costs.total_e8, rel=1e-3)
+
+
+def test_it_is_never_worse_than_the_greedy_plan():
+    best, greedy = planned(decided(AT, **BEST)), planned(decided(AT, max_impact_ppm=50_000))
+    assert greedy.certificate is None
+    assert best.benefit_e8 - best.costs.total_e8 >= greedy.benefit_e8 - greedy.costs.total_e8
+
+
+def test_it_stops_where_the_last_dollar_is_no_longer_worth_its_cost():
+    eager = planned(decided(AT, drift_aversion_ppm=5 * PPM, **BEST))
+    calm = planned(decided(AT, drift_aversion_ppm=50_000, **BEST))
+    assert calm.costs.traded_e8 < eager.costs.traded_e8
+    ends = {p.name: p.after_ppm for p in calm.positions}
+    assert ends["WETH"] > 510_000  # 0.3 % of fee against kappa of 5 %
+
+
+def test_the_same_input_gives_the_same_bytes():
+    assert to_json(decided(AT, **BEST)) == to_json(decided(AT, **BEST))
+
+
+@pytest.mark.parametrize("tampered", ["amount_in", "upper_e8", "tree"])
+def test_a_tampered_certificate_is_refused(tampered):
+    plan = planned(decided(AT, **BEST))
+    claim = json.loads(plan.certificate)
+    if tampered == "amount_in":
+        claim["legs"][0]["amount_in"] += 1
+    elif tampered == "upper_e8":
+        claim["upper_e8"] -= 1
+    else:
+        claim["tree"] = {"nu": [10**15] * len(claim["statement"]["assets"]), "u": []}
+    false = replace(plan, certificate=to_json(claim))
+    (reason,) = certificate_holds(problem(AT), false)
+    assert reason.code == "certificate"
+
+
+def test_a_certificate_of_other_legs_is_refused():
+    plan = planned(decided(AT, **BEST))
+    other = planned(decided(AT, drift_aversion_ppm=50_000, **BEST))
+    (reason,) = certificate_holds(problem(AT), replace(plan, certificate=other.certificate))
+    assert reason.text == "The certificate is one of other legs"
+    assert list(certificate_holds(problem(AT), plan)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"circumstances": Circumstances(withdrawal=worth(USDC, 250_000))}, "a withdrawal"),
+        ({"max_trade_e8": 50_000 * E8}, "more than max_trade"),
+        ({"max_turnover_ppm": 100_000}, "more than max_turnover"),
+    ],
+)
+def test_greedy_stands_in_where_a_limit_has_to_cut(changes, says):
+    decision = decided(AT, **BEST, **changes)
+    assert planned(decision).certificate is None
+    reason = next(r for r in decision.limits if r.code == "greedy_instead")
+    assert says in reason.text
+
+
+def test_what_is_too_small_to_sell_is_kept():
+    # 60 dollars of WBTC too many: below the minimum trade.
+    at = holding(560_000, 250_060, 189_940)
+    plan = planned(decided(at, **BEST, drift_aversion_ppm=PPM, min_trade_e8=1_000 * E8))
+    assert {a.token for a in plan.net if a.raw < 0} == {WETH}
+    assert verify(plan.certificate)
+
+
+def test_a_bucket_drifts_as_one():
+    targets = (
+        Target("WETH", 250_000, bucket="coins"),
+        Target("WBTC", 250_000, bucket="coins"),
+        Target("USDC", 500_000),
+    )
+    inside = holding(450_000, 50_000, 500_000)
+    assert isinstance(decided(inside, targets, trigger="calendar", **BEST), Hold)
+    made = stated(problem(inside, targets, **BEST))
+    assert [(f.key, len(f.loads)) for f in made.factors] == [("coins", 2)]
+    apart = tuple(replace(t, bucket=None) for t in targets)
+    assert planned(decided(inside, apart, **BEST, drift_aversion_ppm=PPM))
+
+
+@pytest.mark.parametrize(
+    ("share", "fee"), [(1_000, 3_000), (50_000, 3_000), (PPM, 0), (None, 3_000)]
+)
+def test_the_share_of_a_pool_as_an_impact(share, fee):
+    impact = impact_of_share_ppm(share, fee)
+    if share is None:
+        assert impact == PPM
+        return
+    after_fee = share * (PPM - fee) / PPM
+    assert impact / PPM == pytest.approx(after_fee / (PPM + after_fee), abs=1e-6)
+
+
+def test_a_pool_is_paid_no_more_than_its_share():
+    at = holding(700_000, 120_000, 180_000, pairs=(USDC_WETH, WBTC_WETH))
+    plan = planned(decided(at, max_pool_share_ppm=1_000, drift_aversion_ppm=PPM, **BEST))
+    for leg in plan.legs:
+        reserve = at.pair(leg.pair).reserves(leg.token_in)[0]
+        assert leg.amount_in * PPM <= 1_000 * reserve
+
+
+def test_an_intermediate_is_left_wholly():
+    pools = (pool(1, WETH, UNI, 5_000_000), pool(2, UNI, USDC, 5_000_000))
+    at = snapshot(worth(WETH, 700_000), worth(USDC, 300_000), Amount(UNI, 7), pairs=pools)
+    targets = (Target("WETH", 500_000), Target("USDC", 500_000))
+    rules = {"drift_aversion_ppm": PPM, "max_cost_ppm": PPM}
+    plan = planned(decided(at, targets, **BEST, **rules))
+    assert plan.certificate is not None
+    assert UNI not in {a.token for a in plan.net}
+    assert UNI in {leg.token_out for leg in plan.legs}
+
+
+def test_verification__recomputes_it_and_sees_another_snapshot():
+    policy = replace(problem(AT).policy, **BEST)
+    inputs = Inputs(AT, TARGETS, policy, NOW - 10**6)
+    decision = inputs.decide()[1]
+    findings = verify_plan(to_json(decision), inputs)
+    assert all(f.ok for f in findings), findings
+    assert {"certificate", "statement", "legs", "costs"} <= {f.what for f in findings}
+    moved = replace(inputs, snapshot=holding(710_000, 120_000, 170_000))
+    assert not all(f.ok for f in verify_plan(to_json(decision), moved))
+
+
+def test_reset_optimal__prices_its_own_drift_and_proves_the_plan():
+    rules = {
+        "reset": "optimal", "risk_aversion_ppm": 4 * PPM, "volatility_ppm": 600_000,
+        "max_cost_ppm": 50_000,
+    }  # fmt: skip
+    plan = planned(decided(AT, **BEST, **rules))
+    kappa = json.loads(plan.certificate)["statement"]["kappa_ppm"]
+    assert kappa == problem(AT, **BEST, **rules).policy.drift_aversion_ppm != 250_000
+    assert WBTC in {a.token for a in plan.net}
