@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from rebalancer.bundler.calls import APPROVE, Call
@@ -11,25 +12,31 @@ from rebalancer.evm.abi import decode_output, encode_call, from_hex, to_hex
 from rebalancer.evm.rpc import Rpc, RpcError
 from rebalancer.model import Amount, Plan, format_units
 
-ApprovalPolicy = Literal["exact", "never"]
+#: ``permit``: an EIP-2612 permit where the token takes one (``permits.py``), else as ``exact``.
+ApprovalPolicy = Literal["exact", "never", "permit"]
 
 _ALLOWANCE = "allowance(address,address)"
 _APPROVE = "approve(address,uint256)"
 
 
 def approval_calls(
-    rpc: Rpc, plan: Plan, executor: str, head: Head, policy: ApprovalPolicy
+    rpc: Rpc,
+    plan: Plan,
+    executor: str,
+    head: Head,
+    policy: ApprovalPolicy,
+    permitted: Collection[str] = (),
 ) -> tuple[Call, ...]:
     """The approvals that the plan still needs at ``head``, in the order to send them.
 
     An allowance that covers what is sold is left as it is. A smaller one is raised to exactly what
     is sold: through zero first where the token refuses to change one that is not zero (USDT, CRV).
+    ``permitted`` are the addresses of tokens that need none, because a permit comes along.
     Raises MissingAllowance under the policy ``never``.
     """
     calls: list[Call] = []
-    for amount in plan.sold():
-        allowed = _allowance(rpc, amount, plan.wallet, executor, head)
-        if allowed >= amount.raw:
+    for amount, allowed in lacking(rpc, plan, executor, head):
+        if amount.token.address in permitted:
             continue
         if policy == "never":
             raise _missing(amount, allowed, executor)
@@ -38,6 +45,14 @@ def approval_calls(
             calls.append(_approve(Amount(amount.token, 0), executor))
         calls.append(wanted)
     return tuple(calls)
+
+
+def lacking(rpc: Rpc, plan: Plan, executor: str, head: Head) -> list[tuple[Amount, int]]:
+    """What the plan sells and the executor may not take yet, and how much of it it may."""
+    found = [
+        (amount, _allowance(rpc, amount, plan.wallet, executor, head)) for amount in plan.sold()
+    ]
+    return [(amount, allowed) for amount, allowed in found if allowed < amount.raw]
 
 
 def _allowance(rpc: Rpc, amount: Amount, owner: str, spender: str, head: Head) -> int:

@@ -14,6 +14,10 @@ from rebalancer.bundler.calls import Call
 from rebalancer.bundler.delegation import check_delegated
 from rebalancer.bundler.executor import EXECUTOR, WALLET_EXECUTOR, Contract, check_deployed
 from rebalancer.bundler.head import Head
+from rebalancer.bundler.permits import permits_for
+from rebalancer.bundler.signer import Signer
+from rebalancer.bundler.simulate import execute_call
+from rebalancer.bundler.steps import Permit
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import Plan
 
@@ -39,10 +43,20 @@ def check_mode(rpc: Rpc, mode: Mode, wallet: str, block: str | dict[str, str] = 
         check_deployed(rpc, block)
 
 
-def prelude(
-    rpc: Rpc, plan: Plan, mode: Mode, head: Head, policy: ApprovalPolicy
+def calls_of(
+    rpc: Rpc, plan: Plan, mode: Mode, head: Head, policy: ApprovalPolicy, signer: Signer | None
 ) -> tuple[Call, ...]:
-    """What must come before the execution: allowances, or nothing."""
+    """What must be sent, in order: the allowances that are needed, then the execution.
+
+    With the policy ``permit`` and a key at hand, permits take the place of approvals where a token
+    takes them; without a key, a dry run shows the approvals that would be needed otherwise.
+    """
+    to = called_by(mode, plan.wallet)
     if mode == "eip7702":
-        return ()
-    return approval_calls(rpc, plan, EXECUTOR.address, head, policy)
+        return (execute_call(plan, to),)
+    permits: tuple[Permit, ...] = ()
+    if policy == "permit" and signer is not None:
+        permits = permits_for(rpc, plan, to, head, signer)
+    permitted = {permit.token for permit in permits}
+    approvals = approval_calls(rpc, plan, to, head, policy, permitted)
+    return (*approvals, execute_call(plan, to, permits))

@@ -18,9 +18,9 @@ from rebalancer.bundler.approvals import ApprovalPolicy
 from rebalancer.bundler.calls import Call, UnsignedTransaction
 from rebalancer.bundler.fees import Fees, read_fees
 from rebalancer.bundler.head import check_chain, read_head
-from rebalancer.bundler.modes import Mode, called_by, check_mode, prelude
+from rebalancer.bundler.modes import Mode, calls_of, check_mode
 from rebalancer.bundler.signer import Signer
-from rebalancer.bundler.simulate import confirm, execute_call, gas_limit_for, rehearse
+from rebalancer.bundler.simulate import confirm, gas_limit_for, rehearse
 from rebalancer.bundler.worth import check_worth
 from rebalancer.errors import ConfigError, ExecutionError
 from rebalancer.evm.abi import from_hex, to_hex
@@ -58,14 +58,15 @@ def dry_run(
     tolerance_ppm: int = DEFAULT_TOLERANCE_PPM,
     tx_gas_cap: int | None = checks.TX_GAS_CAP,
     mode: Mode = "allowance",
+    signer: Signer | None = None,
 ) -> DryRun:
     """Do everything that comes before the signature; sends nothing and needs no key.
 
     ``tolerance_ppm`` is how far the simulated amounts may be from the planned ones, ``tx_gas_cap``
     the most gas that the chain allows a transaction (None: only what its blocks allow), ``mode``
-    how the wallet holds its money (``modes.py``). Raises, in
-    this order: ChainMismatch, ExecutorMissing, StalePlan, NonceConflict, LimitBreached (gas price),
-    MissingAllowance, SimulationReverted, SimulationMismatch, ExecutionError (too much gas),
+    how the wallet holds its money (``modes.py``); ``signer`` signs permits, nothing else. Raises,
+    in this order: ChainMismatch, ExecutorMissing, StalePlan, NonceConflict, LimitBreached (gas
+    price), MissingAllowance, SimulationReverted, SimulationMismatch, ExecutionError (too much gas),
     LimitBreached (the plan is not worth its gas any more), InsufficientGas.
     """
     check_chain(rpc, plan.chain_id)
@@ -75,10 +76,7 @@ def dry_run(
     nonce = checks.read_nonce(rpc, plan.wallet)
     fees = read_fees(rpc, plan.max_fee_wei)
 
-    calls = (
-        *prelude(rpc, plan, mode, head, approvals),
-        execute_call(plan, called_by(mode, plan.wallet)),
-    )
+    calls = calls_of(rpc, plan, mode, head, approvals, signer)
     rehearsal = rehearse(rpc, head, plan, calls, tolerance_ppm)
     gas_limits = tuple(gas_limit_for(gas_used) for gas_used in rehearsal.gas_used)
     checks.check_gas_limits(gas_limits, head, tx_gas_cap)
@@ -124,6 +122,7 @@ def prepare(
         tolerance_ppm=tolerance_ppm,
         tx_gas_cap=tx_gas_cap,
         mode=mode,
+        signer=signer,
     )
     bundle = Bundle(
         plan_id=rehearsed.plan_id,

@@ -225,6 +225,8 @@ def _blame(rpc: Rpc, head: Head, plan: Plan, calls: Sequence[Call]) -> str:
     *approvals, execution = calls
     before = [call.as_request(plan.wallet) for call in approvals]
     to = execution.to
+    if execution.data != execute_call(plan, to).data:
+        return ""  # it brings permits: its beginnings cannot be told without them
     for count in range(1, len(plan.legs) + 1):
         call = execute_call(plan, to, only=count)
         requests = [*before, call.as_request(plan.wallet)]

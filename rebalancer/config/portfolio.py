@@ -58,7 +58,7 @@ class Portfolio(Strict):
     schedule: Schedule = Schedule.model_validate({"every": "5m"})
     #: How the wallet holds its money, see docs/executor.md.
     mode: Literal["allowance", "eip7702", "safe"] = "allowance"
-    approvals: Literal["exact", "never"] = "exact"
+    approvals: Literal["exact", "never", "permit"] = "exact"
     #: Who sees transactions before they are in a block, see docs/bundler.md.
     submission: Literal["public", "private", "flashbots"] = "public"
     #: Blocks until an outcome is final; None: 2, and 1 on a local Anvil, which mines on demand.
