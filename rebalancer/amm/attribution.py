@@ -92,14 +92,16 @@ def attribute(
 ) -> Attribution:
     """Explain the change of each of ``positions`` from ``before`` to ``after``.
 
-    ``flows`` are those after the earlier block up to the later one; a flow of nothing that the
-    positions are about is passed over. Raises ReadError for a position that either snapshot lacks
-    a price for, and ValueError for snapshots of two portfolios or in the wrong order.
+    All wallets of the portfolio count as one. ``flows`` are those after the earlier block up to the
+    later one; a flow of nothing that the positions are about is passed over. Raises ReadError for a
+    position that either snapshot lacks a price for, and ValueError for snapshots of two portfolios
+    or in the wrong order.
     """
     if (before.wallet, before.numeraire) != (after.wallet, after.numeraire):
         raise ValueError("the snapshots are of two portfolios")
     if before.block.number > after.block.number:
         raise ValueError("the snapshots are in the wrong order")
+    before, after = before.whole(), after.whole()
     moved = list(flows)
     paths = [_path(before, after, name, moved) for name in positions]
     weights = [shares_ppm(values) for values in zip(*paths, strict=True)]

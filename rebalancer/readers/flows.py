@@ -1,10 +1,11 @@
 """What came to a portfolio and what left it, from the Transfer events of its tokens and LP shares.
 
-Events are taken transaction by transaction. What a position's own farm paid of its reward token is
-a claim, shares that went into or out of it are no flow. Of the rest, a transaction in which
-something of the portfolio came and something else left is a trade: a swap, liquidity added or
-removed. One that only brought is a deposit, one that only took a withdrawal; so buying a position
-with what is none of the portfolio's counts as a deposit.
+All wallets of the portfolio are one: what goes from one to another has not moved. Events are taken
+transaction by transaction. What a position's own farm paid the trading wallet of its reward token
+is a claim, shares that this wallet put into it or took out are no flow. Of the rest, a transaction
+in which something of the portfolio came and something else left is a trade: a swap, liquidity added
+or removed. One that only brought is a deposit, one that only took a withdrawal; so buying a
+position with what is none of the portfolio's counts as a deposit.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def read_flows(
     view = _View.of(snapshot, positions)
     if after.number >= snapshot.block.number or not view.assets:
         return ()
-    scan = LogScan(transfers_of(snapshot.wallet, sorted(view.contracts)), after.number + 1)
+    contracts = sorted(view.contracts)
+    filters = [both for owner in sorted(view.owners) for both in transfers_of(owner, contracts)]
+    scan = LogScan(tuple(filters), after.number + 1)
     logs = scan.advance(rpc, snapshot.block.number)
     by_transaction: dict[str, list[Log]] = {}
     for log in logs:
@@ -37,12 +40,13 @@ def read_flows(
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What belongs to a portfolio: ``assets`` by address, and the farms of LP positions.
+    """What belongs to a portfolio: its wallets, ``assets`` by address, the farms of LP positions.
 
-    ``farms`` are by pair, ``rewards`` the token that each farm pays.
+    ``farms`` are by pair, ``rewards`` the token that each farm pays; both are of ``wallet`` alone.
     """
 
     wallet: str
+    owners: frozenset[str]
     assets: frozenset[str]
     farms: dict[str, str]
     rewards: dict[str, str]
@@ -55,6 +59,7 @@ class _View:
         held = [h for h in snapshot.holdings if h.pair in pairs and h.farm is not None]
         return cls(
             wallet=snapshot.wallet,
+            owners=frozenset((snapshot.wallet, *(other.wallet for other in snapshot.watched))),
             assets=frozenset(tokens | pairs),
             farms={h.pair: str(h.farm) for h in held},
             rewards={str(h.farm): h.reward.address for h in held if h.reward is not None},
@@ -76,12 +81,15 @@ class _View:
                 continue
             sender, receiver = address_of(log.topics[1]), address_of(log.topics[2])
             (raw,) = uints(log, 1)
-            if sender == receiver or self.farms.get(log.address) in (sender, receiver):
+            if self.owners >= {sender, receiver}:
                 continue
-            if self.rewards.get(sender) == log.address:
+            own = self.wallet in (sender, receiver)
+            if own and self.farms.get(log.address) in (sender, receiver):
+                continue
+            if own and self.rewards.get(sender) == log.address:
                 yield Flow(block_number, tx_hash, "claim", log.address, raw, farm=sender)
             elif log.address in self.assets:
-                signed = raw if receiver == self.wallet else -raw
+                signed = raw if receiver in self.owners else -raw
                 net[log.address] = net.get(log.address, 0) + signed
         kind = _kind([raw for raw in net.values() if raw])
         for asset, raw in net.items():

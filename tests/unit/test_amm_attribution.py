@@ -25,6 +25,7 @@ from rebalancer.model import (
     Snapshot,
     Target,
     Token,
+    Watched,
 )
 
 ETHER = 10**18
@@ -251,6 +252,20 @@ def test_all_at_once__to_the_last_unit() -> None:
     )
     found = explain(before, after, [flow("trade", WETH.address, -(3 * ETHER) + 5)])
     assert min(abs(part) for part in (found.nav.price, found.nav.composition, found.nav.fees)) > 0
+
+
+def test_watched_wallet__counts_and_its_flows_too() -> None:
+    def other(weth: int, shares: int) -> tuple[Watched, ...]:
+        lp = LpHolding(POOL.address, shares, None)
+        return (Watched("0xother", (Amount(WETH, weth), Amount(USDC, 0)), (lp,)),)
+
+    before = replace(snapshot(), watched=other(5 * ETHER, 10**13))
+    after = replace(
+        snapshot(200, dollars=8_000, pool=at_price(8_000)), watched=other(6 * ETHER, 10**13)
+    )
+    found = explain(before, after, [flow("deposit", WETH.address, ETHER)])
+    assert change(found, "WETH") == Parts(90_000 * E8, 0, 0, 8_000 * E8, 0, 0)
+    assert change(found, LP) == Parts(120_000 * E8, -40_000 * E8, 0, 0, 0, 0)
 
 
 def test_what_does_not_belong_together__is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from rebalancer.model import (
     Reward,
     Snapshot,
     Token,
+    Watched,
 )
 from rebalancer.readers.flows import read_flows
 from rebalancer.readers.logs import TRANSFER, word
@@ -164,6 +166,26 @@ def test_range__is_after_the_one_block_up_to_the_other() -> None:
     assert read_flows(node, snapshot(), POSITIONS, THEN) == ()
     assert set(node.asked) == {(101, 200)}
     assert read_flows(Logs(), snapshot(), POSITIONS, snapshot().block) == ()
+
+
+def test_watched_wallets__are_the_portfolio_as_well() -> None:
+    watched = replace(snapshot(), watched=(Watched(STRANGER, (), ()),))
+    outside = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"
+    node = Logs(
+        (1, USDC.address, WALLET, STRANGER, 7),
+        (2, WETH.address, outside, STRANGER, 5),
+        (3, WETH.address, STRANGER, outside, 2),
+        (3, USDC.address, outside, WALLET, 4),
+        (4, PAIR.address, STRANGER, FARM, 9),  # the farm is the trading wallet's
+        (5, LINK.address, FARM, STRANGER, 9),
+    )
+    found = read_flows(node, watched, POSITIONS, THEN)
+    assert [(flow.kind, flow.asset, flow.raw) for flow in found] == [
+        ("deposit", WETH.address, 5),
+        ("trade", WETH.address, -2),
+        ("trade", USDC.address, 4),
+        ("withdrawal", PAIR.address, -9),
+    ]
 
 
 @pytest.mark.parametrize("positions", [(), ("WBTC",)])
