@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from scripts.bench import gas, hostile, snapshot, startup, submission
+from scripts.bench import gas, hostile, planner, snapshot, startup, submission
 
-GROUPS = (startup, snapshot, hostile, gas, submission)
+GROUPS = (startup, snapshot, hostile, gas, planner, submission)
 
 
 def main() -> int:

@@ -88,12 +88,17 @@ def plan(made: Statement, limits: Limits | None = None, max_legs: int = MAX_LEGS
         support = _short(graph, answer.gas, support, max_legs)
         trades = _trades(graph, answer.gas, support)
         found = schedule(made, graph, trades)
-        realised = _floor_worth(plain, found.legs)
+        ring = found.ring
+        try:
+            realised = _floor_worth(plain, found.legs)
+        except ValueError:  # an intermediate was lent to a circle and did not all come back
+            ring = tuple(leg.pool for leg in found.legs if isinstance(leg, Swap))
+            realised = hold
         if realised > best.realised_e8:
             best = replace(best, legs=found.legs, dropped=found.dropped, realised_e8=realised)
-        if found.ring:
-            best = replace(best, circles=tuple(sorted({*best.circles, *found.ring})))
-        for pool in found.ring:
+        if ring:
+            best = replace(best, circles=tuple(sorted({*best.circles, *ring})))
+        for pool in ring:
             waiting += _around(made, graph, answer.gas, support, trades, pool)
         waiting.sort(key=lambda x: -x[1].value)
     return best

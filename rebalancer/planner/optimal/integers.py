@@ -148,6 +148,8 @@ class _Schedule:
         if not ready:
             ring = [flow for flow in self.flows if self._leads(flow.bought, flow.sold)]
             ready = [flow for flow in ring if flow.amount <= self._spare(flow.sold)]
+            # A position first: what an intermediate lends must come back to the last unit.
+            ready.sort(key=lambda flow: self.assets[flow.sold].target_ppm is None)
             if not ready:
                 self.ring = self.ring or tuple(flow.pool.key for flow in ring)
                 least = min(ring, key=lambda f: (self._worth(f.sold, f.amount), f.pool.key))

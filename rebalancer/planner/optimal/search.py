@@ -20,7 +20,7 @@ from rebalancer.planner.optimal.recover import repair, trades_at, worth_of
 
 OUT, OPEN, IN = -1, 0, 1
 #: How often the tokens' costs are shared out anew in a bound.
-_TURNS = 4
+_TURNS = 1
 #: Below this share of NAV a flow is rounding and its pool not used.
 DUST = 1e-11
 
@@ -337,7 +337,8 @@ def pick(
 ) -> tuple[int, States, States]:
     """The item to branch on, -1 for none, and the support that the prices ``x`` suggest.
 
-    Branches where putting the item IN adds most to what the bound has charged for it.
+    Branches where both ways are worth most: IN adds to what the bound has charged for the item, OUT
+    loses up to what it earns beyond its own charge; the lesser of the two counts.
     """
     charge, touch, approval, low, high, _ = charges(graph, gas, edge, stake)
     earned, moved = earnings(graph, low, high, x)
@@ -364,7 +365,8 @@ def pick(
             if edge[k, side] == OPEN and over > -mu:
                 used = min(max(over / mu, 0.0), 1.0) if mu > 0.0 else 1.0
                 full = charge[k, side] + touch[a] + touch[b] + approval[a]
-                missing = full - used * whole[k, side]
+                over = max(earned[k, side] - charge[k, side], 0.0)
+                missing = min(full - used * whole[k, side], over)
                 if missing > most:
                     chosen, most = 2 * k + side, missing
     if chosen < 0:
