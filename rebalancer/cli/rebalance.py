@@ -79,7 +79,7 @@ def cycle_document(result: CycleResult) -> dict[str, Any]:
 
 def show_cycle(result: CycleResult) -> None:
     """Decision, then what became of it."""
-    from rebalancer.cli.output import show
+    from rebalancer.cli.output import show, show_line
     from rebalancer.model import Rebalance
     from rebalancer.report.outcome import outcome_view
     from rebalancer.report.plan import decision_view, simulation_view
@@ -93,7 +93,7 @@ def show_cycle(result: CycleResult) -> None:
         return
     show(simulation_view(result.dry_run.simulation))
     if result.awaits_approval:
-        show(awaited(result))
+        show_line(awaited(result))
         return
     if not result.outcomes:
         show("dry run: nothing was signed or sent; add --execute to trade")

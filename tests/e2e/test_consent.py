@@ -41,9 +41,7 @@ def waiting(place: Workspace) -> Any:
 
 
 def plan_id_of(document: Any) -> str:
-    from rebalancer.model import digest
-
-    return digest(document["plan"])
+    return str(document["plan_id"])
 
 
 def sell_weth(chain: DevChain, mainnet: Network) -> None:
@@ -100,6 +98,17 @@ def pass_time(chain: DevChain, seconds: int) -> None:
     now = int(chain.rpc.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
     chain.rpc.call("evm_setNextBlockTimestamp", now + seconds)
     chain.rpc.call("evm_mine")
+
+
+def test_the_table_says_what_to_type(careful: Workspace) -> None:
+    shown = careful.run("rebalance", "--execute").out
+    document = waiting(careful)
+    command = shown[shown.index("rebalancer approve ") :].split("`")[0]
+    assert command.split() == ["rebalancer", "approve", plan_id_of(document)]
+    assert "nothing is signed" in shown
+    approved = careful.run("approve", plan_id_of(document)).out
+    assert "approved until " in approved
+    assert "for at least" in approved
 
 
 def test_below_the_size__nobody_is_asked(drifted: Workspace, devchain: DevChain) -> None:
