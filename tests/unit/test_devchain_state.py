@@ -66,8 +66,8 @@ def test_read_state__no_bytecode_beside_it__names_what_is_missing(tmp_path: Path
     [
         b"",
         b"not gzip",
-        gzip.compress(b"not json"),
-        gzip.compress(b"\xff\xfe\xff"),
+        gzip.compress(b"not json", mtime=0),
+        gzip.compress(b"\xff\xfe\xff", mtime=0),
         gzip.compress(json.dumps(GOOD).encode())[:-12],  # cut off
         gzip.compress(json.dumps(GOOD).encode())[:20] + b"\xff" * 40,  # overwritten
     ],
