@@ -15,6 +15,7 @@ from rebalancer.bundler.delegation import check_delegated
 from rebalancer.bundler.executor import EXECUTOR, WALLET_EXECUTOR, Contract, check_deployed
 from rebalancer.bundler.head import Head
 from rebalancer.bundler.permits import permits_for
+from rebalancer.bundler.safe import read_safe
 from rebalancer.bundler.signer import Signer
 from rebalancer.bundler.simulate import execute_call
 from rebalancer.bundler.steps import Permit
@@ -36,11 +37,16 @@ def called_by(mode: Mode, wallet: str) -> str:
 
 
 def check_mode(rpc: Rpc, mode: Mode, wallet: str, block: str | dict[str, str] = "latest") -> None:
-    """Raise ExecutorMissing unless a batch of ``wallet`` would be understood at ``block``."""
+    """Raise ExecutorMissing unless a batch of ``wallet`` would be understood at ``block``.
+
+    Raises ConfigError for a wallet that is something else than the mode says.
+    """
     if mode == "eip7702":
         check_delegated(rpc, wallet, block)
-    else:
-        check_deployed(rpc, block)
+        return
+    check_deployed(rpc, block)
+    if mode == "safe":
+        read_safe(rpc, wallet, block)
 
 
 def calls_of(

@@ -73,6 +73,11 @@ def dry_run(
     head = read_head(rpc)
     check_mode(rpc, mode, plan.wallet, head.at)
     checks.check_fresh(rpc, plan, head)
+    if mode == "safe":
+        # Who pays the gas, with which nonce, is not known before the owners have signed.
+        calls = calls_of(rpc, plan, mode, head, approvals, None)
+        rehearsal = rehearse(rpc, head, plan, calls, tolerance_ppm)
+        return DryRun(digest(plan), (), rehearsal, read_fees(rpc, plan.max_fee_wei), 0)
     nonce = checks.read_nonce(rpc, plan.wallet)
     fees = read_fees(rpc, plan.max_fee_wei)
 

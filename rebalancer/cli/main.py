@@ -22,6 +22,7 @@ from rebalancer.cli import (
     keeper,
     pause,
     plan,
+    propose,
     rebalance,
     status,
 )
@@ -65,6 +66,7 @@ app.command("pause", short_help="Stop the trading; --all stops everything at onc
 app.command("resume", short_help="Trade again.")(pause.resume)
 app.add_typer(audit.app, name="audit")
 app.command("deploy", short_help="Put the executor contract on a chain.")(deploy.deploy)
+app.command("propose", short_help="A Safe's rebalance, for its owners to sign.")(propose.propose)
 app.command("delegate", short_help="Trade from the wallet itself (EIP-7702).")(delegate.delegate)
 app.command("delegation", short_help="What the wallet delegates to.")(delegate.delegation)
 app.command("revoke", short_help="Take the delegation back.")(delegate.revoke)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rebalancer.bundler.executor import check_deployed
 from rebalancer.bundler.modes import MODES, Mode, check_mode, contract_of
+from rebalancer.bundler.safe import read_safe
 from rebalancer.bundler.signer import Signer
 from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.errors import (
@@ -161,6 +162,10 @@ def _works(patient: Patient, mode: Mode) -> bool:
 
 def _key(patient: Patient) -> str:
     address, wallet = patient.signer().address, patient.resolved.portfolio.wallet
+    if patient.resolved.portfolio.mode == "safe":
+        safe = read_safe(patient.rpc, wallet)
+        is_owner = "is an owner" if address in safe.owners else "is no owner"
+        return f"{address} {is_owner} of the Safe, {safe.threshold} must sign"
     if address != wallet:
         raise ConfigError(
             f"the key is of {address}, the portfolio's wallet is {wallet}",
@@ -171,6 +176,8 @@ def _key(patient: Patient) -> str:
 
 def _gas_purse(patient: Patient) -> str:
     rpc, wallet = patient.rpc, patient.resolved.portfolio.wallet
+    if patient.resolved.portfolio.mode == "safe":
+        wallet = patient.signer().address  # who executes a proposal pays its gas
     balance, price = (
         int(answer, 16)
         for answer in rpc.batch([("eth_getBalance", (wallet, "latest")), ("eth_gasPrice", ())])
