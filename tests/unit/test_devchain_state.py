@@ -68,8 +68,8 @@ def test_read_state__no_bytecode_beside_it__names_what_is_missing(tmp_path: Path
         b"not gzip",
         gzip.compress(b"not json", mtime=0),
         gzip.compress(b"\xff\xfe\xff", mtime=0),
-        gzip.compress(json.dumps(GOOD).encode())[:-12],  # cut off
-        gzip.compress(json.dumps(GOOD).encode())[:20] + b"\xff" * 40,  # overwritten
+        gzip.compress(json.dumps(GOOD).encode(), mtime=0)[:-12],  # cut off
+        gzip.compress(json.dumps(GOOD).encode(), mtime=0)[:20] + b"\xff" * 40,  # overwritten
     ],
 )
 def test_read_state__garbled_file__is_refused(tmp_path: Path, content: bytes) -> None:
