@@ -43,7 +43,16 @@ test: lint
 	@! $(BIN)/python -c 'import ape' 2>/dev/null || $(BIN)/pytest -q -p ape.pytest.plugin tests/contracts
 
 bench: setup .venv/dev.stamp
+	@$(MAKE) --no-print-directory .cache/bench-venv/.stamp >&2 \
+		|| echo "the packages to compare with cannot be installed; their figures are null" >&2
 	@$(BIN)/python -m scripts.bench
+
+.cache/bench-venv/.stamp: requirements-bench.lock
+	@echo "setting up .cache/bench-venv (packages to compare with) ..."
+	@$(BIN)/python -m venv .cache/bench-venv
+	@.cache/bench-venv/bin/python -m pip --disable-pip-version-check --quiet install \
+		--require-hashes -r requirements-bench.lock
+	@touch $@
 
 contracts: setup .venv/dev.stamp
 	@$(BIN)/python -m scripts.compile_contracts
@@ -54,6 +63,7 @@ readme: setup
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements-bench.in -o requirements-bench.lock
 
 clean:
 	rm -rf .venv node_modules .build .cache *.egg-info

@@ -76,4 +76,5 @@ def attribution(
         if since is not None:
             raise
         return None, "", (f"why it moved since the last rebalance is not known: {error}",)
-    return found, name, ()
+    only = ("why it moved is told for the trading wallet alone",) if snapshot.watched else ()
+    return found, name, only

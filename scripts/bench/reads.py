@@ -1,0 +1,157 @@
+"""Snapshots of 10 to 1,000 positions and of 1,000 wallets, beside two packages' same reads.
+
+The peers are installed for this alone, into a folder of their own, and run there as a process. They
+read what the snapshot reads: the block, every view, the fee, and the block again. Only ours then
+checks, prices and orders what it has read; that is part of its time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rebalancer.config.load import PROJECT_ROOT
+from rebalancer.config.networks import Network
+from rebalancer.config.portfolio import ResolvedPortfolio
+from rebalancer.devchain.fork import open_fork
+from rebalancer.evm.rpc import Rpc
+from rebalancer.model import Snapshot
+from rebalancer.readers.snapshot import read_many
+from scripts.bench.field import TOKENS_PER_WALLET, WALLETS, plant, portfolio, views, wallet
+from scripts.bench.figure import Figure
+from scripts.bench.snapshot import Counting
+
+PEERS = ("multicall", "web3-ethereum-defi")
+PEER_PYTHON = PROJECT_ROOT / ".cache" / "bench-venv" / "bin" / "python"
+_SCRIPT = Path(__file__).with_name("peer_reads.py")
+_ROUNDS = 5
+_PEER_ROUNDS = 3
+#: Three times faster; fewer requests.
+_THIRD, _FEWER = 0.3334, 0.9999
+
+
+def figures() -> Iterator[Figure]:
+    if not PEER_PYTHON.exists():
+        print("the peers of reads.* are not installed (make bench-peers)", file=sys.stderr)
+    with open_fork() as chain:
+        network = plant(chain.rpc)
+        block = int(chain.rpc.call("eth_blockNumber"), 16)
+        shares = []
+        for name, portfolios in cases(network).items():
+            requests, seconds = _time(chain.rpc, portfolios, block)
+            peak, kept = _memory(chain.rpc, portfolios, block)
+            shares.append(peak / kept)
+            yield Figure(f"reads.{name}.peak_memory", peak, "bytes", None)
+            yield Figure(f"reads.{name}.result", kept, "bytes", None)
+            expected = _digest(read_many(chain.rpc, portfolios, block), portfolios)
+            for peer in PEERS:
+                theirs = _peer(peer, chain.url, portfolios, block, expected)
+                count, took = theirs.get("requests"), theirs.get("seconds")
+                yield Figure(f"reads.{name}.requests", requests, "requests", _FEWER, peer, count)
+                yield Figure(f"reads.{name}.time", seconds, "s", _THIRD, peer, took)
+        # Peak over result: what a snapshot takes grows no faster than what comes of it. Of ten
+        # positions most is what any snapshot takes.
+        growth = shares[2] / shares[1]
+        yield Figure("reads.memory_growth_100_to_1000", round(growth, 2), "ratio", 1.0)
+
+
+def cases(network: Network) -> dict[str, tuple[ResolvedPortfolio, ...]]:
+    """Portfolios by the name of the figure."""
+    watched = (wallet(i) for i in range(1, WALLETS))
+    return {
+        "positions_10": (portfolio(network, 10),),
+        "positions_100": (portfolio(network, 100),),
+        "positions_1000": (portfolio(network, 1_000),),
+        "wallets_1000x20": (portfolio(network, TOKENS_PER_WALLET, *watched),),
+        "portfolios_1000x20": tuple(
+            portfolio(network, TOKENS_PER_WALLET, owner=i) for i in range(WALLETS)
+        ),
+    }
+
+
+def _time(rpc: Rpc, portfolios: Sequence[ResolvedPortfolio], block: int) -> tuple[int, float]:
+    """Requests of one pass, and the median of its time."""
+    counting = Counting(rpc)
+    read_many(counting, portfolios, block)
+    times = []
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        read_many(counting, portfolios, block)
+        times.append(time.perf_counter() - start)
+    return counting.requests // (_ROUNDS + 1), round(median(times), 4)
+
+
+def _memory(rpc: Rpc, portfolios: Sequence[ResolvedPortfolio], block: int) -> tuple[int, int]:
+    """Bytes at the peak of a pass, and those of its result."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        result = read_many(rpc, portfolios, block)
+        now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    if len(result) != len(portfolios):
+        raise RuntimeError("a portfolio was not read")
+    return peak - before, now - before
+
+
+def _peer(
+    peer: str, url: str, portfolios: Sequence[ResolvedPortfolio], block: int, expected: str
+) -> dict[str, Any]:
+    """What the peer measured; nothing where it is not installed."""
+    if not PEER_PYTHON.exists():
+        return {}
+    command = [str(PEER_PYTHON), str(_SCRIPT), peer, url, str(block), str(_PEER_ROUNDS)]
+    asked = json.dumps(views(portfolios))
+    done = subprocess.run(  # noqa: S603
+        command, input=asked, capture_output=True, text=True, check=False, timeout=600
+    )
+    if done.returncode:
+        print(f"{peer} fails: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return {}
+    found: dict[str, Any] = json.loads(done.stdout)
+    if found["answers"] != expected:
+        raise RuntimeError(f"{peer} reads something else than we do")
+    return {**found, "seconds": round(found["seconds"], 4)}
+
+
+def _digest(snapshots: Sequence[Snapshot], portfolios: Sequence[ResolvedPortfolio]) -> str:
+    """The answers as the peers hash theirs."""
+    balances = {
+        (amount.token.address, owner): amount.raw
+        for snapshot in snapshots
+        for owner, held in (
+            (snapshot.wallet, snapshot.balances),
+            *((w.wallet, w.balances) for w in snapshot.watched),
+        )
+        for amount in held
+    }
+    purses = {snapshot.wallet: snapshot.native_wei for snapshot in snapshots}
+    prices = {p.token: p.quotes[0] for snapshot in snapshots for p in snapshot.prices}
+    answers: dict[tuple[str, str, str], int] = {}
+    feeds = {
+        portfolios[0].network.feeds[f"{token.symbol}/USD"].address: (token, quote)
+        for token, quote in prices.items()
+    }
+    decimals = {token.address: token.decimals for token in prices} | dict.fromkeys(feeds, 8)
+    for address, signature, owner in views(portfolios):
+        if signature.startswith("balanceOf"):
+            value = balances[address, owner]
+        elif signature.startswith("getEthBalance"):
+            value = purses[owner]
+        elif signature.startswith("decimals"):
+            value = decimals[address]
+        else:
+            token, quote = feeds[address]
+            value = quote.numerator * 10**token.decimals // quote.denominator
+        answers[address, signature, owner] = value
+    rows = sorted((*view, value) for view, value in answers.items())
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
