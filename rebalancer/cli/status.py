@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,14 +14,24 @@ from rebalancer.cli.options import (
     JsonOption,
     LedgerOption,
     NetworksOption,
-    PortfolioOption,
     RpcUrlOption,
 )
 from rebalancer.errors import ConfigError, ReadError
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
+    from rebalancer.model import Snapshot
 
+PortfoliosOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--portfolio",
+        "-p",
+        help="The portfolio file; again for more, all read at one block in one pass.",
+        metavar="FILE",
+        show_default=str(PORTFOLIO),
+    ),
+]
 SinceOption = Annotated[
     int | None,
     typer.Option("--since", help="Tell why it moved since this block.", min=0),
@@ -38,7 +49,7 @@ WatchOption = Annotated[bool, typer.Option("--watch", help="Follow new blocks un
 
 
 def status(
-    portfolio: PortfolioOption = PORTFOLIO,
+    portfolio: PortfoliosOption = None,
     networks: NetworksOption = None,
     rpc_url: RpcUrlOption = None,
     ledger: LedgerOption = None,
@@ -52,14 +63,39 @@ def status(
     """Read and value the portfolio at one block; changes nothing."""
     from rebalancer.cli.session import Session
 
-    session = Session.open(portfolio, networks, rpc_url, ledger)
-    look = Look(session, since, discover or discover_since is not None, discover_since, json)
-    if not watch:
-        look.show(at)
-        return
-    if at is not None:
+    if watch and at is not None:
         raise ConfigError("--watch follows new blocks and --at names an old one", hint="drop one")
-    follow(session, look.show)
+    paths = portfolio or [PORTFOLIO]
+    sessions = [Session.open(path, networks, rpc_url, ledger) for path in paths]
+    searched = discover or discover_since is not None
+    looks = [Look(session, since, searched, discover_since, json) for session in sessions]
+    if len(looks) > 1:
+        if watch:
+            raise ConfigError("--watch follows one portfolio", hint="name one with --portfolio")
+        show_many(sessions, looks, at, json)
+    elif watch:
+        follow(sessions[0], looks[0].show)
+    else:
+        looks[0].show(at)
+
+
+def show_many(
+    sessions: Sequence[Session], looks: Sequence[Look], at: int | None, as_json: bool
+) -> None:
+    """Read all at one block in one pass, through the nodes of the first, and print one by one."""
+    from rich.text import Text
+
+    from rebalancer.cli.output import show, show_json
+    from rebalancer.readers.snapshot import read_many
+
+    read = read_many(sessions[0].rpc, [session.resolved for session in sessions], at)
+    told = [look.tell(snapshot) for look, snapshot in zip(looks, read, strict=True)]
+    names = [session.resolved.portfolio.name for session in sessions]
+    if as_json:
+        show_json([{"portfolio": n, **document} for n, document in zip(names, told, strict=True)])
+        return
+    for name, parts in zip(names, told, strict=True):
+        show(Text(name, style="bold underline"), *parts)
 
 
 class Look:
@@ -82,19 +118,28 @@ class Look:
 
     def show(self, at: int | str | None) -> None:
         """Read everything at a block (None: the head) and print it."""
+        from rebalancer.cli.output import show, show_json
+        from rebalancer.readers.snapshot import read_snapshot
+
+        told = self.tell(read_snapshot(self._session.rpc, self._session.resolved, at))
+        if self._as_json:
+            show_json(told)
+        else:
+            show(*told)
+
+    def tell(self, read: Snapshot) -> Any:
+        """Everything about the portfolio as it was read: a document, or what to show."""
         from rebalancer.amm.goals import exposed
         from rebalancer.amm.valuation import value
-        from rebalancer.cli.output import show, show_json
         from rebalancer.cli.past import attribution, with_lots
         from rebalancer.planner.bands import drifts
         from rebalancer.readers.discovery import discover
         from rebalancer.readers.inspect import inspect
-        from rebalancer.readers.snapshot import read_snapshot
         from rebalancer.report.discovery import discovery_document, discovery_view
         from rebalancer.report.status import Past, status_document, status_view
 
         session, resolved = self._session, self._session.resolved
-        snapshot = inspect(session.rpc, read_snapshot(session.rpc, resolved, at))
+        snapshot = inspect(session.rpc, read)
         snapshot, notes = with_lots(session, snapshot, self._lots)
         targets = resolved.targets_at(snapshot)
         valuation = value(snapshot, targets)
@@ -111,11 +156,9 @@ class Look:
             document = status_document(snapshot, valuation, found, past, goals)
             if unlisted is not None:
                 document["unlisted"] = discovery_document(unlisted)
-            show_json(document)
-            return
-        show(status_view(snapshot, valuation, found, past, goals))
-        if unlisted is not None:
-            show(discovery_view(unlisted))
+            return document
+        view = status_view(snapshot, valuation, found, past, goals)
+        return (view,) if unlisted is None else (view, discovery_view(unlisted))
 
 
 def follow(session: Session, show: Callable[[str], None]) -> None:
