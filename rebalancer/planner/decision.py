@@ -29,8 +29,8 @@ from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, violations
 from rebalancer.planner.optimal_proposer import OptimalProposer
 from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposal, Proposer
+from rebalancer.planner.reasons import gas_too_dear, nothing_to_trade, unread, worth_it
 from rebalancer.planner.smoothed import smoothing_note, trigger_valuation
-from rebalancer.planner.texts import gwei, money, percent, told_apart
 from rebalancer.planner.triggers import evaluate
 from rebalancer.planner.withdrawal import check_owed, raised_e8, raising, set_aside, still_lacking
 
@@ -59,30 +59,28 @@ def decide(
     _check(snapshot, valuation, targets)
     parent = digest(valuation)
     if valuation.unread:
-        return _hold(snapshot, parent, _unread(snapshot, valuation))
+        return _hold(snapshot, parent, unread(snapshot, valuation))
 
     case = pose(snapshot, valuation, targets, policy, gas_schedule, circumstances)
     verdict = asked(case, last_rebalance_ts)
     if not verdict.fired:
         return _hold(snapshot, parent, verdict.reasons)
     if case.gas_price_wei > policy.max_gas_price_wei:
-        return _hold(snapshot, parent, (_gas_too_dear(case),))
+        return _hold(snapshot, parent, (gas_too_dear(case),))
 
     problem = replace(case, only_raise=verdict.only_raise)
     proposal = (proposer or proposer_of(policy)).propose(problem)
     if not proposal.legs:
-        return _hold(snapshot, parent, (_nothing_to_trade(problem), *proposal.limits))
+        return _hold(snapshot, parent, (nothing_to_trade(problem), *proposal.limits))
     rules_id = _rules_id(targets, policy)
-    tried = _attempt(problem, proposal, parent, rules_id)
-    if tried.breaches and proposal.certificate is not None:
-        tried = _within_limits(problem, tried, parent, rules_id)
+    tried = attempt(problem, proposal, parent, rules_id)
     if tried.breaches:
         return _hold(snapshot, parent, (*tried.breaches, *tried.limits))
     return Rebalance(
         parent=parent,
         block_number=snapshot.block.number,
         block_hash=snapshot.block.hash,
-        reasons=(*verdict.reasons, *_worth_it(problem, tried.appraisal)),
+        reasons=(*verdict.reasons, *worth_it(problem, tried.appraisal)),
         limits=(*still_lacking(problem, tried.plan), *tried.limits),
         plan=tried.plan,
     )
@@ -96,6 +94,17 @@ class Attempt:
     plan: Plan
     breaches: tuple[Reason, ...]
     limits: tuple[Reason, ...]
+
+
+def attempt(problem: Problem, proposal: Proposal, parent: str, rules_id: str) -> Attempt:
+    """A proposal with legs as a plan; the greedy one where the best plan breaks a limit.
+
+    Raises PlanError for a plan that contradicts itself.
+    """
+    tried = _attempt(problem, proposal, parent, rules_id)
+    if tried.breaches and proposal.certificate is not None:
+        return _within_limits(problem, tried, parent, rules_id)
+    return tried
 
 
 def _attempt(problem: Problem, proposal: Proposal, parent: str, rules_id: str) -> Attempt:
@@ -220,46 +229,6 @@ def _by_name(valuation: Valuation) -> Valuation:
 
 def _hold(snapshot: Snapshot, parent: str, reasons: tuple[Reason, ...]) -> Hold:
     return Hold(parent, snapshot.block.number, snapshot.block.hash, reasons)
-
-
-def _unread(snapshot: Snapshot, valuation: Valuation) -> tuple[Reason, ...]:
-    """Why there is no NAV: no weight of any position is known while one cannot be valued."""
-    return tuple(
-        Reason(
-            code=item.code,
-            text=f"{item.name} cannot be valued, so no weight is known and nothing is traded: "
-            f"{item.text}",
-        )
-        for item in snapshot.held_out
-        if item.name in valuation.unread
-    )
-
-
-def _gas_too_dear(problem: Problem) -> Reason:
-    price, ceiling = problem.gas_price_wei, problem.policy.max_gas_price_wei
-    shown, limit = told_apart(gwei, price, ceiling, most_places=9)
-    text = f"Gas costs {shown}, the ceiling is {limit}"
-    return Reason("max_gas_price_wei", text, price, ceiling)
-
-
-def _nothing_to_trade(problem: Problem) -> Reason:
-    smallest = money(problem.policy.min_trade_e8, problem.snapshot.numeraire)
-    text = f"No trade of at least {smallest} brings a position nearer to its target"
-    return Reason("nothing_to_trade", text)
-
-
-def _worth_it(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
-    """For a cost-aware trigger, what made it fire: benefit against cost."""
-    if problem.policy.trigger != "cost_aware" or problem.only_raise:
-        return ()
-    cost, benefit = appraisal.gate_cost_e8, appraisal.benefit_e8
-    margin = percent(problem.policy.cost_margin_ppm)
-    numeraire = problem.snapshot.numeraire
-    text = (
-        f"Trading costs {money(cost, numeraire)} and removes a drift penalty of "
-        f"{money(benefit, numeraire)}; worth it is {margin} more than the cost"
-    )
-    return (Reason("worth_its_cost_e8", text, benefit, cost),)
 
 
 def _rules_id(targets: Sequence[Target], policy: Policy) -> str:

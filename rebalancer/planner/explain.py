@@ -8,8 +8,8 @@ from rebalancer.amm.valuation import value
 from rebalancer.model import PPM, Policy, Reason, mul_div_nearest
 from rebalancer.planner.benefit import penalty_up_e8
 from rebalancer.planner.calibration import Wander, settle
-from rebalancer.planner.costs import appraise, cost_gate
-from rebalancer.planner.decision import asked, pose, priced, proposer_of
+from rebalancer.planner.costs import cost_gate
+from rebalancer.planner.decision import asked, attempt, pose, proposer_of
 from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.guards import LIMITS, violations
 from rebalancer.planner.inputs import Inputs
@@ -84,15 +84,15 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     steps.append(Step("Are there trades?", bool(proposal.legs), (found, *proposal.limits)))
     if not proposal.legs:
         return (*steps, Step("Are they worth it?", None, ()), Step("Do guards object?", None, ()))
-    appraisal = appraise(problem, proposal.legs)
+    tried = attempt(problem, proposal, "", "")
+    appraisal = tried.appraisal
     gate = cost_gate(problem, appraisal)
     numeraire = problem.snapshot.numeraire
     cost, benefit = appraisal.gate_cost_e8, appraisal.benefit_e8
     costs = f"It would cost {money(cost, numeraire)} and remove {money(benefit, numeraire)}"
     weighed = gate or (Reason("benefit_e8", f"{costs} of drift penalty", benefit, cost),)
     steps.append(Step("Are they worth it?", not gate, weighed))
-    plan = priced(problem, "", "", appraisal)
-    objections = violations(problem, plan, LIMITS)
+    objections = violations(problem, tried.plan, LIMITS)
     steps.append(Step("Do the guards agree?", not objections, objections))
     return tuple(steps)
 
