@@ -59,7 +59,7 @@ class Priced(Strict):
     @property
     def pricing(self) -> PriceSpec:
         """The sources, whichever way they are written."""
-        return self.price or PriceSpec.of_feed(self.feed)
+        return self.price or _of_feed(self.feed)
 
     @property
     def usd_feed(self) -> str:
@@ -149,6 +149,11 @@ class Network(Strict):
 def sort_tokens(a: Token, b: Token) -> tuple[Token, Token]:
     """Order two tokens as a pair does: by address."""
     return (a, b) if int(a.address, 16) < int(b.address, 16) else (b, a)
+
+
+@lru_cache(maxsize=2**16)
+def _of_feed(feed: str) -> PriceSpec:
+    return PriceSpec.of_feed(feed)
 
 
 @lru_cache(maxsize=2**16)

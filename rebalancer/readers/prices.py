@@ -172,7 +172,9 @@ def _usd_price(pricing: Pricing, state: State) -> Price:
     """The price that the sources agree on, in 1e-8 USD for one smallest unit."""
     if len(pricing.sources) == 1:
         name, reading = _name(pricing.sources[0]), _product(pricing.sources[0], state)
-        return _price(pricing.token, reading, (_quote(pricing.token, name, reading, True),))
+        quote = _quote(pricing.token, name, reading, True)
+        numbers = quote.numerator, quote.denominator
+        return Price(pricing.token, *numbers, name, reading.updated_at, (quote,))
     readings = [_try(source, state) for source in pricing.sources]
     ratios = [None if isinstance(r, ReadError) else r.ratio for r in readings]
     verdict = judge(ratios, pricing.quorum, pricing.max_deviation_ppm)
@@ -188,6 +190,8 @@ def _usd_price(pricing: Pricing, state: State) -> Price:
 
 def _product(source: Source, state: State) -> Reading:
     """As old as its oldest part."""
+    if len(source) == 1:
+        return source[0].read(state)
     parts = [part.read(state) for part in source]
     return Reading(
         prod((part.ratio for part in parts), start=Fraction(1)),
