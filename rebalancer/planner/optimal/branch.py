@@ -41,7 +41,11 @@ class Limits:
 
     def reached(self, nodes: int) -> bool:
         """Whether the work has to stop for its length."""
-        return nodes >= self.nodes or (self.clock is not None and self.clock() >= self.until)
+        return nodes >= self.nodes or self.late()
+
+    def late(self) -> bool:
+        """Whether the clock says so."""
+        return self.clock is not None and self.clock() >= self.until
 
 
 @dataclass(slots=True)

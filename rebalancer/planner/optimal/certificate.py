@@ -28,6 +28,8 @@ _PRICE_DECIMALS = 15
 _DIGITS = 50
 #: How many supports are turned into integers; more than a few only where legs run in circles.
 _MOST_SUPPORTS = 24
+#: How many are in any case, however late it is; and of how many pools of a circle each.
+_LEAST_SUPPORTS, _MOST_AROUND = 4, 6
 #: How many changes of such a support are tried.
 _RING_TRIES = 40
 
@@ -80,6 +82,8 @@ def plan(made: Statement, limits: Limits | None = None, max_legs: int = MAX_LEGS
     waiting = [(answer.graph, support) for support in answer.supports]
     tried = 0
     while waiting and tried < _MOST_SUPPORTS:
+        if tried >= _LEAST_SUPPORTS and limits is not None and limits.late():
+            break
         graph, support = waiting.pop(0)
         # What the floats promise bounds what integers can do: go on only if it is enough.
         if support.value * made.nav_e8 <= best.realised_e8 + 1:
@@ -98,7 +102,7 @@ def plan(made: Statement, limits: Limits | None = None, max_legs: int = MAX_LEGS
             best = replace(best, legs=found.legs, dropped=found.dropped, realised_e8=realised)
         if ring:
             best = replace(best, circles=tuple(sorted({*best.circles, *ring})))
-        for pool in ring:
+        for pool in ring[:_MOST_AROUND]:
             waiting += _around(made, graph, answer.gas, support, trades, pool)
         waiting.sort(key=lambda x: -x[1].value)
     return best
