@@ -1,9 +1,10 @@
 """When to trade, how much, and by which route: one pure function from a snapshot to a decision.
 
 ``decide`` asks the triggers, lets a ``Proposer`` find trades, prices them exactly, asks whether
-they are worth it and passes them by the guards. No I/O, no clock, no floats: the chain's state, the
-time (the snapshot's block) and the rules are arguments. A better proposer slots in behind
-``Proposer``. docs/planner.md says the same in words and formulas.
+they are worth it and passes them by the guards. No I/O and no clock: the chain's state, the time
+(the snapshot's block), the rules and the circumstances are arguments. Amounts and costs are exact
+integers; floats estimate bands and volatilities, and search in ``optimal``. Two proposers stand
+behind ``Proposer``. docs/planner.md says the same in words and formulas.
 """
 
 from rebalancer.planner.decision import decide
