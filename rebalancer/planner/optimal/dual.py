@@ -13,9 +13,6 @@ Every ``(s, u)`` bounds the best plan from above. A pool in which ``a`` is sold 
 using direction ``d`` of pool ``k`` costs: 0 for free, inf for never, and in between the pool counts
 ``max(0, arb - charge)``, rounded off over a width ``mu`` so that Newton steps work. ``d`` is the
 side that is sold.
-
-Numba's cache of a function sees changes of its own file only: whoever changes ``trade`` or
-``stake_term`` touches recover.py too.
 """
 
 from __future__ import annotations
