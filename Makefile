@@ -25,8 +25,13 @@ setup: .venv/runtime.stamp node_modules/.stamp
 
 node_modules/.stamp: package-lock.json
 	@echo "setting up node_modules (Anvil and the official contract artifacts) ..."
-	@npm ci --loglevel=error --no-progress
+	@npm ci --omit=dev --loglevel=error --no-progress
 	@touch $@
+
+# The benchmarks' peers come on top.
+node_modules/.bench.stamp: node_modules/.stamp
+	@npm ci --loglevel=error --no-progress
+	@touch node_modules/.stamp $@
 
 demo: setup
 	@$(BIN)/rebalancer demo
@@ -42,7 +47,7 @@ test: lint
 	@$(BIN)/python -c 'import ape' 2>/dev/null || echo "LEFT OUT: contract tests, there is no Ape for this Python"
 	@! $(BIN)/python -c 'import ape' 2>/dev/null || $(BIN)/pytest -q -p ape.pytest.plugin tests/contracts
 
-bench: setup .venv/dev.stamp
+bench: setup .venv/dev.stamp node_modules/.bench.stamp
 	@$(MAKE) --no-print-directory .cache/bench-venv/.stamp >&2 \
 		|| echo "the packages to compare with cannot be installed; their figures are null" >&2
 	@$(BIN)/python -m scripts.bench
