@@ -64,6 +64,11 @@ def load_portfolio(path: Path, networks_path: Path | None = None) -> ResolvedPor
     networks_path = networks_path or find_networks(path.parent)
     networks = load_networks(networks_path)
     _known(path, "network", portfolio.network, networks)
+    if portfolio.numeraire != "USD" and "min_trade" not in portfolio.policy.model_fields_set:
+        raise ConfigError(
+            f"{path}: policy.min_trade is missing: of {portfolio.numeraire} as numeraire its "
+            "default, 100, would be a fortune"
+        )
     try:
         return resolve(portfolio, networks[portfolio.network])
     except ValueError as error:

@@ -19,6 +19,7 @@ from rebalancer.config.quantities import (
 from rebalancer.config.strict import Strict
 from rebalancer.model import PPM, PlannerKind, Policy, ResetRule, TriggerKind
 
+_MOST_SLIPPAGE, _BLOCK_S = PPM // 2, 12
 _RESETS = ("edge", "optimal")
 
 
@@ -65,7 +66,7 @@ class PolicySpec(Strict):
     slippage: Share = 5_000
     max_gas_price: GasPrice = 100 * 10**9
     deadline: Duration = 300
-    max_age_blocks: Annotated[int, Field(ge=0)] = 5
+    max_age_blocks: Annotated[int, Field(ge=0, strict=True)] = 5
 
     @model_validator(mode="after")
     def _belongs_together(self) -> PolicySpec:
@@ -95,6 +96,17 @@ class PolicySpec(Strict):
             raise ValueError("band_volatility needs a volatility to scale the bands by")
         if self.max_trade is not None and self.max_trade < self.min_trade:
             raise ValueError("max_trade is below min_trade, so nothing could ever be traded")
+        return self
+
+    @model_validator(mode="after")
+    def _can_ever_trade(self) -> PolicySpec:
+        """Refuse values under which nothing could be traded, or nothing would be protected."""
+        if self.slippage >= _MOST_SLIPPAGE:
+            raise ValueError("slippage must be below 50%, or minimum outputs protect from nothing")
+        if self.reset == 0:
+            raise ValueError("reset must be more than 0%, or nothing is ever traded back")
+        if self.deadline < _BLOCK_S:
+            raise ValueError("deadline must be at least a block's time, 12s")
         return self
 
     def to_policy(self) -> Policy:

@@ -14,7 +14,7 @@ from rebalancer.config.policy import PolicySpec
 from rebalancer.config.position import PositionSpec
 from rebalancer.config.quantities import Duration, Value
 from rebalancer.config.smoothing import Smoothing
-from rebalancer.model import BPS, PPM, Goal, Policy, Scheme, Snapshot, Target, Token
+from rebalancer.model import PPM, Goal, Policy, Scheme, Snapshot, Target, Token, format_units
 
 
 class Schedule(Strict):
@@ -112,7 +112,7 @@ class Portfolio(Strict):
     def _targets_add_up(self) -> Portfolio:
         total = sum(position.target or 0 for position in self.positions)
         if total != PPM:
-            raise ValueError(f"the targets add up to {total / BPS:g}%, not to 100%")
+            raise ValueError(f"the targets add up to {format_units(total, 4)}%, not to 100%")
         labels = [position.label for position in self.positions]
         if len(set(labels)) != len(labels):
             raise ValueError("a position is listed twice")

@@ -62,6 +62,11 @@ def test_example__says_the_defaults(tmp_path: Path) -> None:
         ("{every: 5m}", "{every: 5m, cron: '* * * * *'}", "either cron or every"),
         ("{every: 5m}", "{cron: 'now and then'}", "is not a cron line"),
         ("{every: 5m}", "{every: 0s}", "at least a second"),
+        ("slippage: 0.5%", "slippage: 100%", "slippage must be below 50%"),
+        ("reset: 100%", "reset: 0%", "reset must be more than 0%"),
+        ("deadline: 5m", "deadline: 0s", "deadline must be at least"),
+        ("max_age_blocks: 5", "max_age_blocks: true", "policy.max_age_blocks"),
+        ("target: 40%", "target: 40.0001%", "the targets add up to 100.0001%, not to 100%"),
         ("approvals: exact", "approvals: unlimited", "approvals: "),
         ("name: treasury", "name: ../treasury", "name: "),
         ("{token: WETH, target: 40%}", "{token: WETH, lp: x, target: 40%}", "either a token or"),
@@ -124,3 +129,14 @@ def test_yaml_that_is_no_configuration__one_line(tmp_path: Path, text: str) -> N
     with pytest.raises(ConfigError) as caught:
         load_portfolio(tmp_path / "portfolio.yaml")
     assert "\n" not in str(caught.value)
+
+
+def test_numeraire_of_a_token__wants_its_own_min_trade(tmp_path: Path) -> None:
+    text = EXAMPLE.replace("numeraire: USD", "numeraire: WETH")
+    with_one = "".join(
+        line.replace("min_trade: 100 ", "min_trade: 0.05 ") for line in text.splitlines(True)
+    )
+    assert load(tmp_path, with_one).policy.min_trade_e8 == 5_000_000
+    without = "".join(line for line in text.splitlines(True) if "min_trade" not in line)
+    with pytest.raises(ConfigError, match="min_trade is missing"):
+        load(tmp_path, without)
