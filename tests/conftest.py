@@ -1,4 +1,4 @@
-"""Fixtures that need an Anvil: all tests share one chain, each starts from the same block.
+"""Fixtures that need an Anvil: a file's tests share one chain, each starts from the same block.
 
 ``devchain`` is what a test wants: a fork of the synthetic mainnet (see rebalancer/devchain), put
 back after the test to how it was before. ``networks_yaml`` and ``mainnet`` are the project's own
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="session")
+# One chain per file: snapshots within snapshots make Anvil lose code in old states, and what one
+# file does must not decide what the next one can read.
+@pytest.fixture(scope="module")
 def synthetic_fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevChain]:
     """The synthetic mainnet behind a forking Anvil; take ``devchain`` unless you change nothing."""
     from rebalancer.devchain.fork import open_fork
@@ -44,7 +46,7 @@ def synthetic_fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevChai
         yield chain
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _first_base_fee(synthetic_fork: DevChain) -> str:
     """Base fee of the block after the one that the chain was opened at."""
     history = synthetic_fork.rpc.call("eth_feeHistory", "0x1", "latest", [])

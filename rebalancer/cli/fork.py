@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rebalancer.cli.options import JsonOption, NetworksOption
+from rebalancer.cli.signals import stop_event
 
 if TYPE_CHECKING:
-    from threading import Event
-
     from rebalancer.devchain.fork import DevChain
 
 
@@ -46,7 +45,7 @@ def fork(
     upstream = urls[0] if urls and state is None else None
     if not json:
         note("starting ...")
-    stop = _on_ctrl_c()
+    stop = stop_event()
     with open_fork(upstream_url=upstream, state=state, port=port) as chain:
         if moves:
             move_market(chain.rpc, network, moves)
@@ -118,14 +117,3 @@ def _document(chain: DevChain) -> dict[str, Any]:
         "notes": list(chain.notes),
         "pid": os.getpid(),
     }
-
-
-def _on_ctrl_c() -> Event:
-    """An event that SIGINT and SIGTERM set, so that either ends the fork in good order."""
-    import signal
-    from threading import Event
-
-    stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop

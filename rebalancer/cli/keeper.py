@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from rebalancer.cli.options import (
     NetworksOption,
     RpcUrlOption,
 )
+from rebalancer.cli.signals import stop_event
 from rebalancer.errors import ConfigError, ExecutionError, LedgerError, RebalancerError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def keeper(
 
     sessions = [Session.open(path, networks, rpc_url, ledger) for path in portfolio]
     _check_names([session.resolved.portfolio.name for session in sessions])
-    stop = Event()
+    stop = Event() if once else stop_event()
     watches = [Watch(session, execute, json, stop) for session in sessions]
     if once:
         for watch in watches:
@@ -60,7 +60,6 @@ def keeper(
     from rebalancer.cli.output import note
     from rebalancer.keeper.schedule import Job, run_schedule
 
-    _stop_on_signal(stop.set)
     note(f"keeping {len(sessions)} portfolio(s){'' if execute else ', dry runs'}; Ctrl-C stops")
 
     def cycle(watch: Watch) -> None:
@@ -180,10 +179,3 @@ def _exit(watches: list[Watch]) -> None:
     worst = max((watch.exit_code for watch in watches), key=_BY_SEVERITY.index)
     if worst:
         raise typer.Exit(worst)
-
-
-def _stop_on_signal(stop: Callable[[], None]) -> None:
-    import signal
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop())

@@ -169,20 +169,19 @@ def follow(session: Session, show: Callable[[str], None]) -> None:
     a new one too.
     """
     from rebalancer.cli.output import note
+    from rebalancer.cli.signals import stop_event
     from rebalancer.readers.chain import read_block
 
-    pace, seen, said = session.pace(), "", ""
-    try:
-        while True:
-            try:
-                head = read_block(session.rpc, None, session.resolved.network)
-                if head.hash != seen:
-                    seen, said = head.hash, ""
-                    show(head.hash)
-            except ReadError as error:
-                if str(error) != said:  # a node that is gone says the same at every look
-                    said = str(error)
-                    note(f"not read: {said}")
-            pace.rest()
-    except KeyboardInterrupt:
-        note("stopped")
+    stop, pace, seen, said = stop_event(), session.pace(), "", ""
+    while not stop.is_set():
+        try:
+            head = read_block(session.rpc, None, session.resolved.network)
+            if head.hash != seen:
+                seen, said = head.hash, ""
+                show(head.hash)
+        except ReadError as error:
+            if str(error) != said:  # a node that is gone says the same at every look
+                said = str(error)
+                note(f"not read: {said}")
+        stop.wait(pace.poll_s)
+    note("stopped")
