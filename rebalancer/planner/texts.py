@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rebalancer.model import VALUE_DECIMALS, format_units
+from rebalancer.model import VALUE_DECIMALS, format_units, mul_div_nearest
 
+#: Decimals of a percentage point that a part per million is.
+_PPM_PLACES = 4
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def points(ppm: int, places: int = 2) -> str:
-    """Parts per million as percentage points: 30_000 is ``3.00``; cut towards zero."""
-    return format_units(ppm, 4, places)
+    """Parts per million as percentage points: 30_000 is ``3.00``; to the nearest."""
+    if places >= _PPM_PLACES:
+        return format_units(ppm, _PPM_PLACES, places)
+    return format_units(mul_div_nearest(ppm, 1, 10 ** (_PPM_PLACES - places)), places, places)
 
 
 def signed_points(ppm: int, places: int = 2) -> str:

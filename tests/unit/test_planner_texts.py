@@ -32,7 +32,7 @@ def test_duration(seconds, text):
 
 
 def test_ratios_values_and_prices():
-    assert (points(30_000), points(-5), percent(1_234_567)) == ("3.00", "-0.00", "123.45%")
+    assert (points(30_000), points(-5), percent(1_234_567)) == ("3.00", "0.00", "123.46%")
     assert (signed_points(21_000), signed_points(-21_000)) == ("+2.10", "-2.10")
     assert money(123_456_789_012, "USD") == "1,234.56 USD"
     assert gwei(25_500_000_000) == "25.50 gwei"
