@@ -28,11 +28,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isqrt
 
-from rebalancer.amm.checks import check_price
+from rebalancer.amm.checks import price_of
 from rebalancer.amm.fair import value_of_root_k_e8
 from rebalancer.amm.liquidity import effective_total_supply
 from rebalancer.amm.valuation import shares_ppm
-from rebalancer.errors import ReadError
 from rebalancer.model import Flow, LpHolding, PairState, Price, Reward, Snapshot, Token
 
 #: The parts in the order of the steps.
@@ -152,9 +151,9 @@ def _token_path(
     mine = [flow for flow in flows if flow.asset == token.address]
     deposited = held + _sum(mine, "deposit", "withdrawal")
     traded = deposited + _sum(mine, "trade", "claim")
-    now = _price(after, token)
+    now = price_of(after, token)
     return [
-        _price(before, token).value_down(held),
+        price_of(before, token).value_down(held),
         *(now.value_down(raw) for raw in (held, held, held, deposited, traded, holds)),
     ]
 
@@ -196,8 +195,8 @@ def _unmoved(
     before: Snapshot, after: Snapshot, pair: PairState, shares: int
 ) -> tuple[int, int, int]:
     """Value of ``shares`` before; held at later prices; in the pool at later prices, fee-less."""
-    then = _price(before, pair.token0), _price(before, pair.token1)
-    now = _price(after, pair.token0), _price(after, pair.token1)
+    then = price_of(before, pair.token0), price_of(before, pair.token1)
+    now = price_of(after, pair.token0), price_of(after, pair.token1)
     k, supply = pair.reserve0 * pair.reserve1, effective_total_supply(pair)
     if shares == 0:
         return 0, 0, 0
@@ -225,7 +224,7 @@ def _held_value_e8(
 
 def _fair(snapshot: Snapshot, pair: PairState, shares: int) -> int:
     """Fair value of ``shares``, also of fewer than none, on the way through the flows."""
-    prices = _price(snapshot, pair.token0), _price(snapshot, pair.token1)
+    prices = price_of(snapshot, pair.token0), price_of(snapshot, pair.token1)
     k, supply = pair.reserve0 * pair.reserve1, effective_total_supply(pair)
     value = value_of_root_k_e8(k, abs(shares), supply, *prices)
     return value if shares >= 0 else -value
@@ -250,9 +249,9 @@ def _reward_path(
         if flow.kind == "claim" and flow.asset == token.address and flow.farm in farms
     )
     owed, owes = _raw(first), _raw(last)
-    now = _price(after, token)
+    now = price_of(after, token)
     worth = [now.value_down(raw) for raw in (owed, owes + claimed, owes)]
-    then = _price(before, token).value_down(owed) if owed else 0
+    then = price_of(before, token).value_down(owed) if owed else 0
     return [then, worth[0], worth[0], worth[1], worth[1], worth[2], worth[2]]
 
 
@@ -281,16 +280,3 @@ def _holding(snapshot: Snapshot, name: str) -> _Held | None:
 
 def _pair(snapshot: Snapshot, address: str) -> PairState | None:
     return next((pair for pair in snapshot.pairs if pair.address == address), None)
-
-
-def _price(snapshot: Snapshot, token: Token) -> Price:
-    try:
-        price = snapshot.price(token)
-    except KeyError:
-        raise ReadError(
-            f"there is no price for {token.symbol} at block {snapshot.block.number}",
-            hint=f"give {token.symbol} a feed in networks.yaml",
-            block=snapshot.block.number,
-        ) from None
-    check_price(price, token)
-    return price

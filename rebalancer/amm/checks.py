@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from rebalancer.errors import Infeasible, ReadError
-from rebalancer.model import PPM, PairState, Price, Token
+from rebalancer.model import PPM, PairState, Price, Snapshot, Token
 
 
 def check_pool(reserve_in: int, reserve_out: int, fee_ppm: int) -> None:
@@ -56,3 +56,17 @@ def check_prices(pair: PairState, price0: Price, price1: Price) -> None:
     """Both prices are positive and of the pair's own tokens, in its order."""
     check_price(price0, pair.token0)
     check_price(price1, pair.token1)
+
+
+def price_of(snapshot: Snapshot, token: Token) -> Price:
+    """The snapshot's price of ``token``; raises ReadError when there is none or it is no price."""
+    try:
+        price = snapshot.price(token)
+    except KeyError:
+        raise ReadError(
+            f"there is no price for {token.symbol} at block {snapshot.block.number}",
+            hint=f"give {token.symbol} a feed in networks.yaml",
+            block=snapshot.block.number,
+        ) from None
+    check_price(price, token)
+    return price

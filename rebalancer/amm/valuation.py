@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from rebalancer.amm.checks import check_price
+from rebalancer.amm.checks import price_of
 from rebalancer.amm.fair import fair_value_e8, spot_value_e8
 from rebalancer.amm.impermanent_loss import LpResult, against_entry, against_lots
 from rebalancer.amm.liquidity import redeemable
@@ -112,7 +112,7 @@ def _position(snapshot: Snapshot, target: Target) -> PositionValue:
     """The position of ``target``, its weight and drift still open."""
     value_e8, lp = 0, None
     if (amount := _token_amount(snapshot, target.position)) is not None:
-        price = _price(snapshot, amount.token)
+        price = price_of(snapshot, amount.token)
         # Each by itself, so that what a trade costs the wallet is what it costs NAV, to the unit.
         watched = price.value_down(snapshot.watched_balance(amount.token))
         value_e8 = price.value_down(amount.raw) + watched
@@ -131,11 +131,11 @@ def _position(snapshot: Snapshot, target: Target) -> PositionValue:
 
 def _lp_detail(snapshot: Snapshot, pair: PairState, holding: LpHolding) -> tuple[int, LpDetail]:
     """Value of ``holding`` with its rewards, and how it is made up."""
-    price0, price1 = _price(snapshot, pair.token0), _price(snapshot, pair.token1)
+    price0, price1 = price_of(snapshot, pair.token0), price_of(snapshot, pair.token1)
     amount0, amount1 = redeemable(pair, holding.shares)
     result = _against_the_past(pair, holding, price0, price1)
     reward = _reward(holding)
-    reward_value_e8 = _price(snapshot, reward.token).value_down(reward.raw) if reward else 0
+    reward_value_e8 = price_of(snapshot, reward.token).value_down(reward.raw) if reward else 0
     detail = LpDetail(
         pair=pair.address,
         shares=holding.shares,
@@ -238,19 +238,6 @@ def _lp_holding(snapshot: Snapshot, name: str) -> tuple[PairState, LpHolding] | 
                 )
             return pair, holding
     return None
-
-
-def _price(snapshot: Snapshot, token: Token) -> Price:
-    try:
-        price = snapshot.price(token)
-    except KeyError:
-        raise ReadError(
-            f"there is no price for {token.symbol} at block {snapshot.block.number}",
-            hint=f"give {token.symbol} a feed in networks.yaml",
-            block=snapshot.block.number,
-        ) from None
-    check_price(price, token)
-    return price
 
 
 def _check_targets(targets: Sequence[Target]) -> None:

@@ -29,18 +29,22 @@ def deploy(
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session
     from rebalancer.errors import ExecutorMissing
+    from rebalancer.keeper.lease import hold_lease
 
     session = Session.open(portfolio, networks, rpc_url)
     of = contract_of(session.resolved.portfolio.mode)
     if execute:
-        done = deploy_executor(
-            session.rpc,
-            session.signer(),
-            session.resolved.network.chain_id,
-            session.resolved.policy.max_gas_price_wei,
-            session.pace(),
-            of,
-        )
+        chain_id, signer = session.resolved.network.chain_id, session.signer()
+        # A rebalance of the same wallet would be after the same nonce.
+        with hold_lease(session.lease_folder(), chain_id, signer.address):
+            done = deploy_executor(
+                session.rpc,
+                signer,
+                chain_id,
+                session.resolved.policy.max_gas_price_wei,
+                session.pace(),
+                of,
+            )
         deployed, tx_hash, gas_used = True, done.tx_hash, done.gas_used
     else:
         tx_hash = gas_used = None

@@ -40,8 +40,8 @@ def count_requests() -> None:
 
         return send
 
-    aiohttp.ClientSession._request = counted(aiohttp.ClientSession._request)  # type: ignore
-    requests.Session.send = counted(requests.Session.send)  # type: ignore
+    aiohttp.ClientSession._request = counted(aiohttp.ClientSession._request)  # type: ignore[method-assign]
+    requests.Session.send = counted(requests.Session.send)  # type: ignore[method-assign]
 
 
 def by_multicall(url: str, views: Views, block: int) -> Answers:

@@ -52,3 +52,13 @@ def test_demo__touches_nothing_of_the_users(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.glob("*.sqlite"))
     assert "11" * 32 not in done.stdout + done.stderr
+
+
+def test_deploy__takes_the_wallets_lease(workspace: Workspace) -> None:
+    from rebalancer.cli.session import Session
+    from rebalancer.keeper.lease import hold_lease
+
+    session = Session.open(workspace.portfolio, rpc_url=workspace.rpc_url)
+    with hold_lease(session.lease_folder(), 1, session.resolved.portfolio.wallet):
+        assert workspace.run("deploy", "--execute").code == 7
+    assert workspace.run("deploy", "--execute").code == 0

@@ -28,7 +28,7 @@ class Chain:
         self.requests = 0
 
     def call(self, method: str, *params: Any) -> Any:
-        raise NotImplementedError
+        raise AssertionError(f"{method} was asked alone")
 
     def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         self.requests += 1
