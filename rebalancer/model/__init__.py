@@ -8,6 +8,15 @@ from rebalancer.model.canonical import ADDED_LATER, digest, to_json, to_plain
 from rebalancer.model.circumstances import Circumstances
 from rebalancer.model.flow import Flow, FlowKind
 from rebalancer.model.goal import Goal, Scheme
+from rebalancer.model.leg import (
+    AddLeg,
+    Leg,
+    RemoveLeg,
+    SwapLeg,
+    UnwrapLeg,
+    WrapLeg,
+    share_token,
+)
 from rebalancer.model.outcome import (
     Bundle,
     Fill,
@@ -24,7 +33,6 @@ from rebalancer.model.plan import (
     Plan,
     Reason,
     Rebalance,
-    SwapLeg,
 )
 from rebalancer.model.policy import PlannerKind, Policy, ResetRule, TriggerKind
 from rebalancer.model.price import Price, Quote
@@ -62,6 +70,7 @@ __all__ = [
     "PPM",
     "UNREADABLE",
     "VALUE_DECIMALS",
+    "AddLeg",
     "Amount",
     "BlockRef",
     "Bundle",
@@ -77,6 +86,7 @@ __all__ = [
     "Goal",
     "HeldOut",
     "Hold",
+    "Leg",
     "LpDetail",
     "LpEntry",
     "LpHolding",
@@ -91,6 +101,7 @@ __all__ = [
     "Quote",
     "Reason",
     "Rebalance",
+    "RemoveLeg",
     "ResetRule",
     "Reward",
     "Scheme",
@@ -102,14 +113,17 @@ __all__ = [
     "Token",
     "TransactionOutcome",
     "TriggerKind",
+    "UnwrapLeg",
     "Valuation",
     "Watched",
+    "WrapLeg",
     "digest",
     "format_units",
     "mul_div_down",
     "mul_div_nearest",
     "mul_div_up",
     "parse_units",
+    "share_token",
     "to_json",
     "to_plain",
 ]

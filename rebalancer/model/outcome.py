@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from rebalancer.model.token import Token
+from rebalancer.model.canonical import ADDED_LATER
+from rebalancer.model.token import Amount, Token
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """What leg ``index`` of a plan really paid and received, read from the pair's Swap event."""
+    """What leg ``index`` of a plan really took and paid, read from the events of its contract.
+
+    ``pair`` is that contract. Adding liquidity takes ``more_in`` besides, removing it pays
+    ``more_out`` besides; the rest of it, and other legs, are one token for another.
+    """
 
     index: int
     pair: str
@@ -17,6 +22,8 @@ class Fill:
     token_out: Token
     amount_in: int
     amount_out: int
+    more_in: Amount | None = field(default=None, metadata=ADDED_LATER)
+    more_out: Amount | None = field(default=None, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rebalancer.model.canonical import ADDED_LATER
+from rebalancer.model.leg import SwapLeg
 from rebalancer.model.token import Amount, Token
 
 
@@ -20,26 +21,6 @@ class Reason:
     text: str
     measured: int | None = None
     limit: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SwapLeg:
-    """Exact-in swap on one pair.
-
-    ``chained`` says that the leg before pays its output straight into this pair, so that
-    ``amount_in`` is that leg's ``amount_out`` and nothing is taken from the wallet. ``amount_out``
-    is exact if nothing else trades; the contract reverts below ``min_amount_out``.
-    """
-
-    pair: str
-    amm: str
-    token_in: Token
-    token_out: Token
-    fee_ppm: int
-    amount_in: int
-    amount_out: int
-    min_amount_out: int
-    chained: bool
 
 
 @dataclass(frozen=True, slots=True)
