@@ -119,7 +119,7 @@ class Session:
         if "://" not in place and not Path(place).exists():
             return evaluate(self.rpc, self.resolved, None, block, withdrawal=withdrawal)
         with self.ledger(create=False) as ledger:
-            last_ts = ledger.last_rebalance_ts(self.resolved.portfolio.name)
+            last_ts = ledger.last_rebalance_ts(self.resolved.portfolio.name, block)
             return evaluate(
                 self.rpc, self.resolved, last_ts, block, ledger=ledger, withdrawal=withdrawal
             )

@@ -29,10 +29,12 @@ def circumstances(
     last_rebalance_ts: int | None,
     ledger: Ledger | None,
     withdrawal: Amount | None = None,
+    up_to_block: int | None = None,
 ) -> Circumstances:
     """The circumstances at the snapshot's block; without a ledger nothing is known of the past.
 
-    Only what was recorded up to that block counts.
+    Only what was recorded up to that block counts; with ``up_to_block``, a block of the past, only
+    what was executed by its end.
     """
     policy, name = resolved.policy, resolved.portfolio.name
     due_ts = None
@@ -43,11 +45,11 @@ def circumstances(
         return Circumstances(calendar_due_ts=due_ts, withdrawal=withdrawal)
     sold = 0
     if policy.max_turnover_ppm is not None:
-        sold = turnover_e8(ledger, name, now_ts - DAY_S, now_ts)
+        sold = turnover_e8(ledger, name, now_ts - DAY_S, now_ts, up_to_block)
     return Circumstances(
         calendar_due_ts=due_ts,
         turnover_e8=sold,
-        deposits=_deposits(ledger, name, snapshot, targets),
+        deposits=_deposits(ledger, name, snapshot, targets, up_to_block),
         withdrawal=withdrawal,
         volatilities=_volatilities(ledger, name, snapshot, targets, policy),
     )
@@ -77,10 +79,14 @@ def withdrawal_of(resolved: ResolvedPortfolio, text: str) -> Amount:
 
 
 def _deposits(
-    ledger: Ledger, name: str, snapshot: Snapshot, targets: Sequence[Target]
+    ledger: Ledger,
+    name: str,
+    snapshot: Snapshot,
+    targets: Sequence[Target],
+    up_to_block: int | None,
 ) -> tuple[Amount, ...]:
     """What there is of the portfolio's tokens beyond what the record leads one to expect."""
-    expected = expected_balances(ledger, name, snapshot.block.timestamp)
+    expected = expected_balances(ledger, name, snapshot.block.timestamp, up_to_block)
     positions = {target.position for target in targets}
     return tuple(
         Amount(a.token, a.raw - expected[a.token])

@@ -75,8 +75,9 @@ def evaluate(
 ) -> Evaluation:
     """Read, value and decide at ``block`` (None: the head); changes and records nothing.
 
-    ``withdrawal`` is to be in the wallet when the plan is done. Without a ledger nothing is known
-    of turnover, deposits and past prices.
+    ``last_rebalance_ts`` is that of the last rebalance before the block. ``withdrawal`` is to be in
+    the wallet when the plan is done. Without a ledger nothing is known of turnover, deposits and
+    past prices.
     """
     snapshot = inspect(rpc, read_snapshot(rpc, resolved, block))
     targets = resolved.targets_at(snapshot)
@@ -86,7 +87,7 @@ def evaluate(
         policy=resolved.policy,
         last_rebalance_ts=last_rebalance_ts,
         circumstances=circumstances(
-            resolved, snapshot, targets, last_rebalance_ts, ledger, withdrawal
+            resolved, snapshot, targets, last_rebalance_ts, ledger, withdrawal, block
         ),
     )
     valuation, decision = inputs.decide()

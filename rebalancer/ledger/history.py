@@ -25,13 +25,16 @@ class PastPrices:
         return self.snapshot.prices
 
 
-def turnover_e8(ledger: Ledger, portfolio: str, after_ts: int, until_ts: int) -> int:
+def turnover_e8(
+    ledger: Ledger, portfolio: str, after_ts: int, until_ts: int, up_to_block: int | None = None
+) -> int:
     """What executed plans decided after ``after_ts`` were to sell, in 1e-8 of the numeraire.
 
-    Up to and with ``until_ts``; both are times of the blocks that were decided on.
+    Up to and with ``until_ts``; both are times of the blocks that were decided on. With
+    ``up_to_block`` only what was executed by the end of that block.
     """
     columns = decisions.c
-    statement = _executed(portfolio).where(
+    statement = _executed(portfolio, up_to_block).where(
         columns.block_ts > after_ts, columns.block_ts <= until_ts
     )
     with ledger.reading() as connection:
@@ -74,15 +77,18 @@ def past_prices(
         ]
 
 
-def expected_balances(ledger: Ledger, portfolio: str, until_ts: int) -> Mapping[Token, int]:
+def expected_balances(
+    ledger: Ledger, portfolio: str, until_ts: int, up_to_block: int | None = None
+) -> Mapping[Token, int]:
     """What the wallet would hold if nothing had come or gone since the last rebalance.
 
     The balances that its plan was made on, and its net changes; before the first rebalance, the
-    balances of the first recorded decision. Empty where nothing is recorded.
+    balances of the first recorded decision. Empty where nothing is recorded. With ``up_to_block``
+    the last rebalance that was executed by the end of that block.
     """
     columns = decisions.c
     with ledger.reading() as connection:
-        executed = _executed(portfolio).where(columns.block_ts <= until_ts)
+        executed = _executed(portfolio, up_to_block).where(columns.block_ts <= until_ts)
         last = connection.execute(executed.order_by(columns.event.desc()).limit(1)).first()
         if last is not None and last.plan_id is not None:
             plan = log.get(connection, Plan, last.plan_id)
@@ -104,9 +110,9 @@ def _balances(
     return {a.token: a.raw + changes.get(a.token, 0) for a in balances}
 
 
-def _executed(portfolio: str) -> Select[str | None, str]:
+def _executed(portfolio: str, up_to_block: int | None = None) -> Select[str | None, str]:
     """Plan and snapshot of decisions whose ``execute`` transaction succeeded."""
-    return (
+    statement = (
         select(decisions.c.plan_id, decisions.c.snapshot)
         .join(submissions, submissions.c.plan_id == decisions.c.plan_id)
         .join(outcomes, outcomes.c.tx_hash == submissions.c.tx_hash)
@@ -119,3 +125,6 @@ def _executed(portfolio: str) -> Select[str | None, str]:
             outcomes.c.status == 1,
         )
     )
+    if up_to_block is None:
+        return statement
+    return statement.where(outcomes.c.block_number <= up_to_block)

@@ -57,8 +57,13 @@ def find(connection: Connection, tx_hash: str) -> tuple[Plan, SignedTransaction]
     return log.get(connection, Plan, bundle.plan_id), _named(bundle, tx_hash)
 
 
-def last_rebalance_ts(connection: Connection, portfolio: str) -> int | None:
-    """Timestamp of the block on which the newest executed plan was decided, or None."""
+def last_rebalance_ts(
+    connection: Connection, portfolio: str, up_to_block: int | None = None
+) -> int | None:
+    """Timestamp of the block on which the newest executed plan was decided, or None.
+
+    With ``up_to_block`` the newest that was executed by the end of that block.
+    """
     statement = (
         select(func.max(decisions.c.block_ts))
         .select_from(decisions)
@@ -73,6 +78,8 @@ def last_rebalance_ts(connection: Connection, portfolio: str) -> int | None:
             outcomes.c.status == 1,
         )
     )
+    if up_to_block is not None:
+        statement = statement.where(outcomes.c.block_number <= up_to_block)
     return connection.execute(statement).scalar_one()
 
 

@@ -141,13 +141,14 @@ class Ledger:
             connection.execute(decisions.insert().values(row))
             return decision_id
 
-    def last_rebalance_ts(self, portfolio: str) -> int | None:
+    def last_rebalance_ts(self, portfolio: str, up_to_block: int | None = None) -> int | None:
         """Timestamp of the block on which the newest executed plan was decided, or None.
 
-        Executed is a plan whose ``execute`` transaction succeeded, as far as is known now.
+        Executed is a plan whose ``execute`` transaction succeeded, as far as is known now; with
+        ``up_to_block`` in that block or before it.
         """
         with self.reading() as connection:
-            return pending.last_rebalance_ts(connection, portfolio)
+            return pending.last_rebalance_ts(connection, portfolio, up_to_block)
 
     # The bundler's journal
 

@@ -243,3 +243,17 @@ def test_watch__of_an_old_block__is_refused(workspace: Workspace) -> None:
     result = workspace.run("status", "--watch", "--at", "5")
     assert result.code == 2
     assert "--watch follows new blocks" in result.err
+
+
+def test_plan_at_a_past_block__knows_what_was_known_then(
+    drifted: Workspace, devchain: DevChain
+) -> None:
+    """At the block that a rebalance was decided on it had not happened yet, one later it had."""
+    done = drifted.run("rebalance", "--execute", "--json").json
+    decided, mined = done["block"]["number"], done["transactions"][-1]["block_number"]
+    then = drifted.run("plan", "--at", str(decided), "--json").json
+    assert (then["decision"], then["inputs"]["last_rebalance_ts"]) == ("rebalance", None)
+    assert then["inputs"]["circumstances"]["turnover_e8"] == 0
+    after = drifted.run("plan", "--at", str(mined), "--json").json
+    assert after["decision"] == "hold"
+    assert after["inputs"]["last_rebalance_ts"] == done["block"]["timestamp"]

@@ -49,6 +49,9 @@ def test_turnover__counts_what_was_executed_in_the_window(ledger):
     assert turnover_e8(ledger, "main", ts(100), ts(300)) == traded  # after, not at
     assert turnover_e8(ledger, "main", ts(100) - 1, ts(200) - 1) == traded
     assert turnover_e8(ledger, "other", 0, ts(300)) == 0
+    # As it was at the end of a block: a plan sells when it is mined, not when it is decided.
+    by_then = [turnover_e8(ledger, "main", 0, ts(300), number) for number in (100, 101, 200, 201)]
+    assert by_then == [0, traded, traded, 2 * traded]
     assert traded == 90_000 * E8
 
 
@@ -85,3 +88,5 @@ def test_expected_balances__the_first_look_then_the_last_rebalance(ledger):
     after = {token: raw + net.get(token, 0) for token, raw in before.items()}
     assert expected_balances(ledger, "main", NOW * 2) == after
     assert expected_balances(ledger, "main", ts(119)) == {WETH: 1, USDC: 1, WBTC: 1}
+    assert expected_balances(ledger, "main", ts(120), 120) == {WETH: 1, USDC: 1, WBTC: 1}
+    assert expected_balances(ledger, "main", ts(120), 121) == after

@@ -284,6 +284,10 @@ def test_last_rebalance_is_the_deciding_block_of_the_newest_success(ledger: Ledg
     world.execute(ledger, at=200, nonce=9)
     assert ledger.last_rebalance_ts("main") == world.NOW + 2_400
     assert ledger.last_rebalance_ts("side") is None
+    # As it was at a block: executed is what is mined, one block after it was decided.
+    by_then = [ledger.last_rebalance_ts("main", number) for number in (100, 101, 200, 201)]
+    first, second = world.NOW + 1_200, world.NOW + 2_400
+    assert by_then == [None, first, first, second]
 
     reverted = world.decide(ledger, at=300)
     run = world.signed("execute", 12)
