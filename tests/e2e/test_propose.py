@@ -9,30 +9,14 @@ from typing import Any
 import pytest
 
 from rebalancer.bundler.executor import EXECUTOR_ADDRESS
-from rebalancer.bundler.safe import NOBODY
 from rebalancer.devchain.accounts import DEV_ACCOUNTS, TREASURY
-from rebalancer.devchain.cheats import call_of, mine_block
-from scripts.compile_contracts import CONTRACTS, compile_contract
-
-SINGLETON = "0xd9Db270c1B5E3Bd161E8c8503c55cEABeE709552"
+from rebalancer.devchain.safes import install_safe
 
 
 @pytest.fixture
-def safe(devchain: Any, drifted: Any, real_data: Path) -> Any:
-    """The treasury's portfolio, its wallet now a Safe; the doctor's key is an owner's."""
-    from rebalancer.bundler.safe import MULTI_SEND
-
-    codes = real_data / "mainnet" / "runtime_by_name.json"
-    if not codes.is_file():
-        pytest.skip(f"no bytecode of a Safe in {real_data}: set REBALANCER_DATA to run this test")
-    runtime = json.loads(codes.read_text())["SafeSingleton13"]["runtime"]
-    multi_send = compile_contract(CONTRACTS / "mocks" / "MultiSendStandIn.vy")["runtime"]
-    proxy = "0x363d3d373d3d3d363d73" + SINGLETON[2:].lower() + "5af43d82803e903d91602b57fd5bf3"
-    for address, code in ((SINGLETON, runtime), (MULTI_SEND, multi_send), (TREASURY, proxy)):
-        devchain.rpc.call("anvil_setCode", address, code)
-    setup = "setup(address[],uint256,address,bytes,address,address,uint256,address)"
-    arguments = ([DEV_ACCOUNTS[1]], 1, NOBODY, b"", NOBODY, NOBODY, 0, NOBODY)
-    mine_block(devchain.rpc, DEV_ACCOUNTS[2], [call_of(TREASURY, setup, *arguments)])
+def safe(devchain: Any, drifted: Any) -> Any:
+    """The treasury's portfolio, its wallet now a Safe with one owner."""
+    install_safe(devchain.rpc, TREASURY, [DEV_ACCOUNTS[1]], 1, payer=DEV_ACCOUNTS[2])
     drifted.edit(drifted.portfolio, "approvals: exact", "mode: safe\napprovals: exact")
     return drifted
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,18 +12,17 @@ from rebalancer.bundler.deploy import deploy
 from rebalancer.bundler.executor import EXECUTOR_ADDRESS
 from rebalancer.bundler.prepare import dry_run, prepare
 from rebalancer.bundler.propose import Proposed, execute_proposal, propose
-from rebalancer.bundler.safe import MULTI_SEND, NOBODY, read_safe
+from rebalancer.bundler.safe import MULTI_SEND, read_safe
 from rebalancer.config.networks import Network
 from rebalancer.devchain.accounts import ARBITRAGEUR, DEV_ACCOUNTS, TREASURY
 from rebalancer.devchain.cheats import call_of, mine_block
 from rebalancer.devchain.fork import DevChain
 from rebalancer.devchain.mainnet import USDC, USDT, WETH
+from rebalancer.devchain.safes import install_safe
 from rebalancer.errors import ConfigError, ExecutionError, SimulationReverted
 from rebalancer.evm.abi import checksum, from_hex
 from rebalancer.evm.rpc import Rpc
-from scripts.compile_contracts import CONTRACTS, compile_contract
 
-SINGLETON = "0xd9Db270c1B5E3Bd161E8c8503c55cEABeE709552"
 SAFE = checksum("0x5afe000000000000000000000000000000000001")
 OWNERS = [account for account in DEV_ACCOUNTS if account != ARBITRAGEUR][:3]
 UNIT = 10**18
@@ -33,22 +31,11 @@ TOKENS = (WETH, USDC, USDT)
 
 
 @pytest.fixture
-def rpc(devchain: DevChain, real_data: Path) -> Rpc:
+def rpc(devchain: DevChain) -> Rpc:
     """A Safe of three owners, two of whom must sign, with 10 WETH."""
-    codes = real_data / "mainnet" / "runtime_by_name.json"
-    if not codes.is_file():
-        pytest.skip(f"no bytecode of a Safe in {real_data}: set REBALANCER_DATA to run this test")
     rpc = devchain.rpc
     deploy(rpc, signer_of(), 1, 300 * GWEI, pace())
-    runtime = json.loads(codes.read_text())["SafeSingleton13"]["runtime"]
-    multi_send = compile_contract(CONTRACTS / "mocks" / "MultiSendStandIn.vy")["runtime"]
-    # A minimal proxy (EIP-1167): the Safe's own proxy does the same.
-    proxy = "0x363d3d373d3d3d363d73" + SINGLETON[2:].lower() + "5af43d82803e903d91602b57fd5bf3"
-    for address, code in ((SINGLETON, runtime), (MULTI_SEND, multi_send), (SAFE, proxy)):
-        rpc.call("anvil_setCode", address, code)
-    setup = "setup(address[],uint256,address,bytes,address,address,uint256,address)"
-    arguments = (OWNERS, 2, NOBODY, b"", NOBODY, NOBODY, 0, NOBODY)
-    mine_block(rpc, TREASURY, [call_of(SAFE, setup, *arguments)])
+    install_safe(rpc, SAFE, OWNERS, 2, payer=TREASURY)
     give(rpc, WETH, 10 * UNIT, SAFE)
     return rpc
 
