@@ -38,7 +38,8 @@ def value(snapshot: Snapshot, targets: Sequence[Target]) -> Valuation:
     """Value ``snapshot`` in 1e-8 of its numeraire, positions in the order of ``targets``.
 
     Tokens are worth their oracle price, LP shares their fair price and what a farm owes for them,
-    each rounded down; what the watched wallets have counts. Weights of positions and of exposures
+    each rounded down; what the watched wallets have counts, and so does the native token above a
+    gas reserve, as its wrapped token. Weights of positions and of exposures
     are shares of NAV and add up to exactly 1_000_000 ppm by largest remainder. Raises PlanError for
     a portfolio worth nothing or a position targeted twice, ReadError for a missing price.
     """
@@ -64,7 +65,7 @@ def value(snapshot: Snapshot, targets: Sequence[Target]) -> Valuation:
             for position, weight in zip(unweighted, weights, strict=True)
         ),
         exposures=_exposures(snapshot, targets, unweighted),
-        native_value_e8=snapshot.native.value_down(snapshot.native_wei),
+        native_value_e8=snapshot.native.value_down(snapshot.native_wei - snapshot.surplus_wei),
         unread=_unread(snapshot, targets),
     )
 
@@ -75,8 +76,17 @@ def by_wallet(snapshot: Snapshot, targets: Sequence[Target]) -> tuple[tuple[str,
     Rounded down wallet by wallet, so that together they can be some units less than NAV.
     """
     whose = (Watched(snapshot.wallet, snapshot.balances, snapshot.holdings), *snapshot.watched)
+    bare = replace(snapshot, watched=(), gas_reserve=None)
     alone = (
-        (w.wallet, replace(snapshot, balances=w.balances, holdings=w.holdings, watched=()))
+        (
+            w.wallet,
+            replace(
+                snapshot if w.wallet == snapshot.wallet else bare,
+                balances=w.balances,
+                holdings=w.holdings,
+                watched=(),
+            ),
+        )
         for w in whose
     )
     return tuple(
@@ -115,7 +125,7 @@ def _position(snapshot: Snapshot, target: Target) -> PositionValue:
         price = price_of(snapshot, amount.token)
         # Each by itself, so that what a trade costs the wallet is what it costs NAV, to the unit.
         watched = price.value_down(snapshot.watched_balance(amount.token))
-        value_e8 = price.value_down(amount.raw) + watched
+        value_e8 = price.value_down(snapshot.owned(amount.token)) + watched
     elif (held := _lp_holding(snapshot, target.position)) is not None:
         value_e8, lp = _lp_detail(snapshot, *held)
     return PositionValue(
@@ -207,7 +217,7 @@ def _notional_e8(value_e8: int, multiplier_ppm: int) -> int | None:
 def _look_through(snapshot: Snapshot, position: PositionValue) -> Iterator[tuple[Amount, int]]:
     """The token amounts that ``position`` consists of, and the value that each of them is of it."""
     if (amount := _token_amount(snapshot, position.name)) is not None:
-        raw = amount.raw + snapshot.watched_balance(amount.token)
+        raw = snapshot.owned(amount.token) + snapshot.watched_balance(amount.token)
         yield Amount(amount.token, raw), position.value_e8
     elif position.lp and (held := _lp_holding(snapshot, position.name)) is not None:
         pair, holding = held

@@ -48,6 +48,8 @@ def load_networks(path: Path) -> dict[str, Network]:
         for symbol, spec in network.tokens.items():
             _known_sources(path, f"{name}.tokens.{symbol}", spec, network)
         _known_sources(path, f"{name}.native", network.native, network)
+        if network.native.wrapped is not None:
+            _known(path, f"{name}.native.wrapped", network.native.wrapped, network.tokens)
         _distinct_addresses(path, network)
         for symbol in network.intermediates:
             _known(path, f"{name}.intermediates", symbol, network.tokens)

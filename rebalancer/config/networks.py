@@ -98,9 +98,13 @@ class Sequencer(Strict):
 
 
 class Native(Priced):
-    """The chain's own currency, that gas is paid in."""
+    """The chain's own currency, that gas is paid in.
+
+    ``wrapped`` is the token that wraps it, one for one; by default that with a W before the symbol.
+    """
 
     symbol: str
+    wrapped: str | None = None
 
 
 class RpcSpec(Strict):
@@ -144,6 +148,11 @@ class Network(Strict):
         """The token called ``symbol``; raises KeyError when the network has none."""
         spec = self.tokens[symbol]
         return Token(spec.address, symbol, spec.decimals)
+
+    @property
+    def wrapped(self) -> str:
+        """Symbol of the token that wraps the native one; there may be none of that name."""
+        return self.native.wrapped or f"W{self.native.symbol}"
 
 
 def sort_tokens(a: Token, b: Token) -> tuple[Token, Token]:

@@ -12,9 +12,19 @@ from rebalancer.config.calendar import cron_trigger
 from rebalancer.config.networks import Address, Network, Strict, sort_tokens
 from rebalancer.config.policy import PolicySpec
 from rebalancer.config.position import PositionSpec
-from rebalancer.config.quantities import Duration, Value
+from rebalancer.config.quantities import NATIVE_DECIMALS, Duration, NativeAmount, Value
 from rebalancer.config.smoothing import Smoothing
-from rebalancer.model import PPM, Goal, Policy, Scheme, Snapshot, Target, Token, format_units
+from rebalancer.model import (
+    PPM,
+    GasReserve,
+    Goal,
+    Policy,
+    Scheme,
+    Snapshot,
+    Target,
+    Token,
+    format_units,
+)
 
 
 class Schedule(Strict):
@@ -65,6 +75,9 @@ class Portfolio(Strict):
     confirmations: Annotated[int, Field(ge=0, le=64)] | None = None
     #: Blocks without inclusion before fees are raised; 0: never.
     replace_after: Annotated[int, Field(ge=0)] = 3
+    #: What of the native token stays for gas; what the wallet has above counts as its wrapped
+    #: token and is traded. None: all of it is for gas, see docs/planner.md.
+    gas_reserve: NativeAmount | None = None
     #: A plan that trades more than this waits for `rebalancer approve`; None: none does.
     approve_above: Value | None = None
 
@@ -149,6 +162,7 @@ class ResolvedPortfolio(Strict):
     lps: tuple[LpSpec, ...]
     scheme: Scheme
     policy: Policy
+    gas_reserve: GasReserve | None = None
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -196,6 +210,7 @@ def resolve(portfolio: Portfolio, network: Network) -> ResolvedPortfolio:
         lps=tuple(lps.values()),
         scheme=scheme,
         policy=portfolio.policy.to_policy(),
+        gas_reserve=_gas_reserve(portfolio, network, tokens),
     )
     _check_scheme(resolved)
     return resolved
@@ -214,6 +229,26 @@ def _all_positions(portfolio: Portfolio) -> list[PositionSpec]:
                 kind = "lp" if ":" in label else "token"
                 found.append(PositionSpec.model_validate({kind: label}))
     return found
+
+
+def _gas_reserve(
+    portfolio: Portfolio, network: Network, positions: Mapping[str, Token]
+) -> GasReserve | None:
+    """The reserve with the token that the rest counts as, which must be one of ``positions``."""
+    coin, native, wrapped = portfolio.gas_reserve, network.native.symbol, network.wrapped
+    if coin is None:
+        return None
+    if coin.symbol != native:
+        raise ValueError(f"gas_reserve is an amount of {native}, not of {coin.symbol}")
+    token = _token(network, wrapped)
+    if token.decimals != NATIVE_DECIMALS:
+        raise ValueError(f"{wrapped} has {token.decimals} decimals, so it does not wrap {native}")
+    if wrapped not in positions:
+        raise ValueError(
+            f"with a gas_reserve the rest of the {native} counts as {wrapped}, which is no "
+            "position; list it, with a target of 0% if need be"
+        )
+    return GasReserve(token, coin.wei)
 
 
 def _goals(portfolio: Portfolio, names: Mapping[str, str]) -> Iterator[Goal]:

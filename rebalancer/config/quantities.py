@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -11,9 +12,19 @@ from rebalancer.model import PPM, VALUE_DECIMALS, parse_units
 
 #: What ``Number`` counts in: 1e-18.
 NUMBER_DECIMALS = 18
+#: Every chain of the EVM counts its own currency in 1e-18.
+NATIVE_DECIMALS = 18
 
 _LONGEST_S, _DIGITS = 10 * 365 * 86_400, 9
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """An amount of a chain's own currency, as a file names it."""
+
+    wei: int
+    symbol: str
 
 
 def parse_ratio(value: Any) -> int:
@@ -67,6 +78,21 @@ def parse_value(value: Any) -> int:
     return raw
 
 
+def parse_coin(value: Any) -> Coin:
+    """Read an amount of a chain's own currency above 0, ``0.05 ETH``."""
+    match = (
+        re.fullmatch(r"\s*([0-9][0-9_.]*)\s+([A-Za-z][A-Za-z0-9]*)\s*", value)
+        if isinstance(value, str)
+        else None
+    )
+    if match is None:
+        raise ValueError(f"{value!r} is not an amount; write it like 0.05 ETH")
+    coin = Coin(parse_units(match[1], NATIVE_DECIMALS), match[2])
+    if coin.wei <= 0:
+        raise ValueError(f"{value!r} leaves nothing to pay gas with; write it like 0.05 ETH")
+    return coin
+
+
 def parse_multiplier(value: Any) -> int:
     """Read ``2`` or ``1.5``, at least 0.1 and at most 10, as parts per million."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -107,4 +133,5 @@ GasPrice = Annotated[int, BeforeValidator(parse_gas_price)]
 Value = Annotated[int, BeforeValidator(parse_value)]
 Number = Annotated[int, BeforeValidator(parse_number)]
 Aversion = Annotated[int, BeforeValidator(parse_aversion)]
+NativeAmount = Annotated[Coin, BeforeValidator(parse_coin)]
 Multiplier = Annotated[int, BeforeValidator(parse_multiplier)]

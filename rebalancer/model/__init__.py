@@ -39,6 +39,7 @@ from rebalancer.model.price import Price, Quote
 from rebalancer.model.snapshot import (
     UNREADABLE,
     BlockRef,
+    GasReserve,
     HeldOut,
     LpEntry,
     LpHolding,
@@ -83,6 +84,7 @@ __all__ = [
     "Flow",
     "FlowKind",
     "GasComponent",
+    "GasReserve",
     "Goal",
     "HeldOut",
     "Hold",

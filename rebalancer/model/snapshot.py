@@ -152,6 +152,17 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class GasReserve:
+    """What of the native token stays for gas, ``wei`` of it.
+
+    What the trading wallet has above counts as ``wrapped``, one for one.
+    """
+
+    wrapped: Token
+    wei: int
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
     """What another wallet of the portfolio holds: it counts, and nothing ever trades it.
 
@@ -169,7 +180,8 @@ class Snapshot:
 
     ``balances`` holds every token of the portfolio and every intermediate that a route may use;
     ``pairs`` every pool that can be traded or is held; ``prices`` one price per token of both.
-    ``native_wei`` is the gas purse and no position. ``priority_fee_wei`` is what the node suggests.
+    ``native_wei`` is the gas purse and no position, but for what is above the ``gas_reserve``, if
+    there is one. ``priority_fee_wei`` is what the node suggests.
     What could not be read, or is not safe to trade, stands in ``held_out`` by name; ``proxies`` are
     the tokens whose code can be exchanged. ``trigger_prices``, if any, are smoothed prices of the
     tokens by which it is decided whether to trade, and nothing else. ``balances`` and ``holdings``
@@ -191,6 +203,13 @@ class Snapshot:
     proxies: tuple[Proxy, ...] = field(default=(), metadata=ADDED_LATER)
     trigger_prices: tuple[Price, ...] = field(default=(), metadata=ADDED_LATER)
     watched: tuple[Watched, ...] = field(default=(), metadata=ADDED_LATER)
+    gas_reserve: GasReserve | None = field(default=None, metadata=ADDED_LATER)
+
+    @property
+    def surplus_wei(self) -> int:
+        """What there is of the native token above the gas reserve; 0 without a reserve."""
+        reserve = self.gas_reserve
+        return 0 if reserve is None else max(self.native_wei - reserve.wei, 0)
 
     def whole(self) -> Snapshot:
         """All wallets as if they were one: what the portfolio has, not what it can trade.
@@ -220,6 +239,12 @@ class Snapshot:
     def balance(self, token: Token) -> int:
         """Balance of ``token`` in the trading wallet, smallest unit; 0 when it was not read."""
         return next((a.raw for a in self.balances if a.token == token), 0)
+
+    def owned(self, token: Token) -> int:
+        """What counts as ``token`` in the trading wallet: its balance and what could be wrapped."""
+        reserve = self.gas_reserve
+        could_be = 0 if reserve is None or reserve.wrapped != token else self.surplus_wei
+        return self.balance(token) + could_be
 
     def watched_balance(self, token: Token) -> int:
         """What the watched wallets have of ``token`` together, smallest unit."""

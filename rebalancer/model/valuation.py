@@ -89,8 +89,8 @@ class Exposure:
 class Valuation:
     """A snapshot valued against its targets; ``parent`` is the digest of the snapshot.
 
-    ``nav_e8`` is the sum of the positions, LP at the fair price. The native balance is the gas
-    purse: it is valued beside the portfolio and is no part of it. ``unread`` names the positions
+    ``nav_e8`` is the sum of the positions, LP at the fair price. The native balance, or what of it
+    is the gas reserve, is the gas purse: valued beside the portfolio and no part of it. ``unread`` names the positions
     that could not be read: they count 0, so the NAV is without them and no basis for a trade.
     """
 

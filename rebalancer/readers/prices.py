@@ -13,6 +13,7 @@ from math import prod
 
 from rebalancer.config.networks import Network, sort_tokens
 from rebalancer.config.pricing import USD, PricePart, PriceSpec, unit_fault
+from rebalancer.config.quantities import NATIVE_DECIMALS
 from rebalancer.errors import ConfigError, PriceDisagreement, ReadError
 from rebalancer.model import E8, BlockRef, Price, Quote, Token, format_units
 from rebalancer.readers.multicall import Call
@@ -22,7 +23,6 @@ from rebalancer.readers.sources import Chainlink, Fixed, Part, Reading, Spot, St
 from rebalancer.readers.tokens import Answers
 
 ZERO_ADDRESS = "0x" + "00" * 20
-NATIVE_DECIMALS = 18
 
 #: Parts whose ratios are multiplied.
 Source = tuple[Part, ...]

@@ -162,6 +162,7 @@ def _read(world: World, resolved: ResolvedPortfolio, scope: Scope) -> Snapshot:
             for i, owner in enumerate(wallets)
             if i > 0
         ),
+        gas_reserve=resolved.gas_reserve,
     )
 
 

@@ -91,7 +91,11 @@ def status_document(
             {**to_plain(p), "age_s": snapshot.block.timestamp - p.updated_at}
             for p in snapshot.prices
         ],
-        "native": {"wei": snapshot.native_wei, "value_e8": valuation.native_value_e8},
+        "native": {
+            "wei": snapshot.native_wei,
+            "value_e8": valuation.native_value_e8,
+            **_gas_reserve(snapshot),
+        },
     }
 
 
@@ -137,6 +141,7 @@ def positions_view(
 
 def _header(snapshot: Snapshot, valuation: Valuation) -> Text:
     block, native = snapshot.block, snapshot.native.token
+    purse_wei = snapshot.native_wei - snapshot.surplus_wei
     return Text.assemble(
         ("NAV ", "dim"),
         (f"{money(valuation.nav_e8, valuation.numeraire)} {valuation.numeraire}", "bold"),
@@ -148,9 +153,46 @@ def _header(snapshot: Snapshot, valuation: Valuation) -> Text:
         ("\nwallet ", "dim"),
         snapshot.wallet,
         ("   gas purse ", "dim"),
-        amount(snapshot.native_wei, native),
+        amount(purse_wei, native),
         f" ({money(valuation.native_value_e8, valuation.numeraire)}, not part of NAV)",
+        *_above_reserve(snapshot),
     )
+
+
+def _above_reserve(snapshot: Snapshot) -> tuple[str | tuple[str, str], ...]:
+    """A line about the gas reserve, where the portfolio has one."""
+    reserve, native = snapshot.gas_reserve, snapshot.native.token
+    if reserve is None:
+        return ()
+    if snapshot.native_wei < reserve.wei:
+        short_wei = reserve.wei - snapshot.native_wei
+        return (("\ngas reserve ", "dim"), (f"short of {amount(short_wei, native)}", "bold red"))
+    worth = money(_surplus_e8(snapshot), snapshot.numeraire)
+    return (
+        ("\nnative above the gas reserve ", "dim"),
+        amount(snapshot.surplus_wei, native),
+        f" ({worth}, counts as {reserve.wrapped.symbol})",
+    )
+
+
+def _gas_reserve(snapshot: Snapshot) -> dict[str, Any]:
+    """The same as plain data; nothing without a gas reserve."""
+    reserve = snapshot.gas_reserve
+    if reserve is None:
+        return {}
+    return {
+        "reserve_wei": reserve.wei,
+        "surplus_wei": snapshot.surplus_wei,
+        "surplus_value_e8": _surplus_e8(snapshot),
+        "counts_as": reserve.wrapped.symbol,
+    }
+
+
+def _surplus_e8(snapshot: Snapshot) -> int:
+    """What the native token above the reserve is worth; 0 where its wrapped one has no price."""
+    reserve = snapshot.gas_reserve
+    found = (p for p in snapshot.prices if reserve is not None and p.token == reserve.wrapped)
+    return sum(price.value_down(snapshot.surplus_wei) for price in found)
 
 
 def _positions(snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]) -> Table:
@@ -198,7 +240,7 @@ def _amount_and_price(
     if token is None:
         return "unreadable" if position.name in valuation.unread else "none held", ""
     price = snapshot.price(token).value_down(10**token.decimals)
-    held = snapshot.balance(token) + snapshot.watched_balance(token)
+    held = snapshot.owned(token) + snapshot.watched_balance(token)
     return quantity(held, token), unit_price(price)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rebalancer.amm import shares_ppm, value
+from rebalancer.amm.valuation import by_wallet
 from rebalancer.errors import PlanError, ReadError
 from rebalancer.model import (
     E8,
@@ -14,6 +15,7 @@ from rebalancer.model import (
     Amount,
     BlockRef,
     Exposure,
+    GasReserve,
     LpDetail,
     LpEntry,
     LpHolding,
@@ -23,7 +25,9 @@ from rebalancer.model import (
     Snapshot,
     Target,
     Token,
+    Watched,
     digest,
+    to_json,
 )
 
 ETHER = 10**18
@@ -97,6 +101,49 @@ def test_value__by_hand() -> None:
     assert valuation.native_value_e8 == 1_250 * E8
     assert (valuation.block_number, valuation.block_hash) == (100, "0xhash")
     assert (valuation.numeraire, valuation.parent) == ("USD", digest(SNAPSHOT))
+
+
+def test_value__native_above_the_gas_reserve__counts_as_its_wrapped_token() -> None:
+    """Half an ether of which a tenth stays for gas: 0.4 more of WETH, a thousand dollars."""
+    at = replace(SNAPSHOT, gas_reserve=GasReserve(WETH, ETHER // 10))
+    valuation = value(at, TARGETS)
+    assert valuation.nav_e8 == 101_000 * E8
+    assert valuation.position("WETH").value_e8 == 41_000 * E8
+    assert valuation.exposures[0] == Exposure(
+        "WETH", 26 * ETHER + ETHER * 4 // 10, 66_000 * E8, 653_465
+    )
+    assert valuation.native_value_e8 == 250 * E8
+    assert by_wallet(at, TARGETS) == (("0xwallet", 101_000 * E8),)
+
+
+def test_value__native_below_the_gas_reserve__counts_nothing_and_owes_nothing() -> None:
+    at = replace(SNAPSHOT, gas_reserve=GasReserve(WETH, ETHER))
+    valuation = value(at, TARGETS)
+    assert (valuation.nav_e8, at.surplus_wei, at.owned(WETH)) == (100_000 * E8, 0, 16 * ETHER)
+    assert valuation.native_value_e8 == 1_250 * E8
+
+
+def test_value__gas_reserve__wrapping_changes_nothing_to_the_unit() -> None:
+    """What is wrapped and what could be are valued together, at one price and rounded once."""
+    prices = (replace(SNAPSHOT.prices[0], numerator=2_500 * E8 + 7), *SNAPSHOT.prices[1:])
+    at = replace(SNAPSHOT, prices=prices, gas_reserve=GasReserve(WETH, ETHER // 10))
+    before = value(at, TARGETS)
+    for wei in (1, 3, 10**9 + 1, at.surplus_wei):
+        balances = (Amount(WETH, 16 * ETHER + wei), *at.balances[1:])
+        wrapped = replace(at, native_wei=at.native_wei - wei, balances=balances)
+        assert value(wrapped, TARGETS).positions == before.positions
+
+
+def test_value__a_watched_wallet__has_no_part_in_the_gas_reserve() -> None:
+    cold = Watched("0xcold", (Amount(WETH, ETHER), Amount(USDC, 0), Amount(WBTC, 0)), ())
+    at = replace(SNAPSHOT, gas_reserve=GasReserve(WETH, 0), watched=(cold,))
+    assert by_wallet(at, TARGETS) == (("0xwallet", 101_250 * E8), ("0xcold", 2_500 * E8))
+    assert value(at, TARGETS).nav_e8 == 103_750 * E8
+
+
+def test_snapshot__without_a_gas_reserve__has_the_bytes_it_always_had() -> None:
+    assert "gas_reserve" not in to_json(SNAPSHOT)
+    assert '"gas_reserve":{"wei":1' in to_json(replace(SNAPSHOT, gas_reserve=GasReserve(WETH, 1)))
 
 
 def test_value__same_snapshot__is_the_same_to_the_byte() -> None:

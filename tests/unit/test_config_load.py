@@ -8,6 +8,7 @@ import pytest
 
 from rebalancer.config.load import find_networks, load_networks, load_portfolio
 from rebalancer.errors import ConfigError
+from rebalancer.model import GasReserve
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / "portfolio.example.yaml").read_text()
@@ -100,6 +101,44 @@ def test_mistake_in_networks__one_line(tmp_path: Path, old: str, new: str, says:
         load(tmp_path, networks=NETWORKS.replace(old, new, 1))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+RESERVE = 'numeraire: USD\ngas_reserve: "0.05 ETH"\n'
+
+
+def test_gas_reserve__the_rest_counts_as_the_wrapped_token(tmp_path: Path) -> None:
+    resolved = load(tmp_path, EXAMPLE.replace("numeraire: USD\n", RESERVE))
+    assert resolved.gas_reserve == GasReserve(resolved.network.token("WETH"), 5 * 10**16)
+    assert load(tmp_path).gas_reserve is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("0.05 ETH", "0.05", "gas_reserve: '0.05' is not an amount; write it like 0.05 ETH"),
+        ("0.05 ETH", "5 gwei ETH", "is not an amount"),
+        ("0.05 ETH", "0 ETH", "leaves nothing to pay gas with"),
+        ("0.05 ETH", "0.0000000000000000001 ETH", "gas_reserve"),
+        ("0.05 ETH", "0.05 POL", "gas_reserve is an amount of ETH, not of POL"),
+        ("{token: WETH, target: 40%}", "{token: UNI, target: 40%}", "counts as WETH, which is no"),
+    ],
+)
+def test_gas_reserve__mistake__one_line(tmp_path: Path, old: str, new: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, EXAMPLE.replace("numeraire: USD\n", RESERVE).replace(old, new, 1))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrapped_token__may_have_another_name(tmp_path: Path) -> None:
+    portfolio = EXAMPLE.replace("numeraire: USD\n", RESERVE)
+    named = NETWORKS.replace("{symbol: ETH,", "{symbol: ETH, wrapped: UNI,")
+    with pytest.raises(ConfigError, match="counts as UNI, which is no position"):
+        load(tmp_path, portfolio, named)
+    with pytest.raises(ConfigError, match="mainnet.native.wrapped: 'UNO' is unknown"):
+        load(tmp_path, portfolio, named.replace("wrapped: UNI", "wrapped: UNO"))
+    with pytest.raises(ConfigError, match="WBTC has 8 decimals, so it does not wrap ETH"):
+        load(tmp_path, portfolio, named.replace("wrapped: UNI", "wrapped: WBTC"))
 
 
 def test_no_file__says_how_to_get_one(tmp_path: Path) -> None:

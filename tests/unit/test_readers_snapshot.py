@@ -22,7 +22,7 @@ from readers_fake_node import (
 
 from rebalancer.errors import ChainMismatch, ConfigError, ReadError, RpcUnavailable, StalePrice
 from rebalancer.evm.rpc import RpcError
-from rebalancer.model import UNREADABLE, LpEntry, PairState, digest
+from rebalancer.model import UNREADABLE, GasReserve, LpEntry, PairState, digest
 from rebalancer.readers.snapshot import read_snapshot
 from rebalancer.readers.tokens import needed_tokens
 
@@ -37,6 +37,17 @@ def with_entry(block: int) -> Any:
         {"token": "WETH", "target": "80%"},
         {"lp": LP, "target": "20%", "entry_block": block},
     )
+
+
+def test_snapshot__says_what_of_the_native_token_stays_for_gas() -> None:
+    plain = portfolio()
+    reserve = GasReserve(WETH, 10**18)
+    snapshot = read_snapshot(mainnet(), plain.model_copy(update={"gas_reserve": reserve}))
+    assert (snapshot.gas_reserve, snapshot.surplus_wei) == (reserve, 4 * 10**18)
+    assert snapshot.owned(WETH) == BALANCES["WETH"] + 4 * 10**18
+    assert snapshot.owned(USDC) == BALANCES["USDC"]
+    without = read_snapshot(mainnet(), plain)
+    assert (without.surplus_wei, without.owned(WETH)) == (0, BALANCES["WETH"])
 
 
 def test_snapshot__holds_what_the_chain_says() -> None:
