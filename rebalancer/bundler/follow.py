@@ -18,6 +18,7 @@ from rebalancer.bundler.evidence import find_nonce_user
 from rebalancer.bundler.head import Head, read_head
 from rebalancer.bundler.lane import Desk
 from rebalancer.bundler.pace import Pace, Watch
+from rebalancer.bundler.signer import Signer
 from rebalancer.bundler.versions import cancellation, replacement, would_revert
 from rebalancer.errors import NonceConflict, RpcUnavailable
 from rebalancer.evm.rpc import Rpc, RpcError
@@ -201,6 +202,17 @@ class _Follow:
     def _newest(self) -> SignedTransaction:
         return self._versions[-1]
 
+    @property
+    def _signer(self) -> Signer | None:
+        """Who may sign another version: the key that signed the first, if it is at hand.
+
+        A Safe's transaction is sent by any key; the next run may have another one.
+        """
+        signer = self._desk.lane.signer
+        if signer is None or signer.address.lower() != self._newest.sender.lower():
+            return None
+        return signer
+
     def _version(self, tx_hash: str) -> SignedTransaction:
         (found,) = (version for version in self._versions if version.tx_hash == tx_hash)
         return found
@@ -275,24 +287,25 @@ class _Follow:
         ):
             raise self._stuck("its cancellation is not mined either")
         due = lane.replace_after and head.number - self._since >= lane.replace_after
-        if not due or lane.signer is None or not self._desk.submitter.replaceable:
+        signer = self._signer
+        if not due or signer is None or not self._desk.submitter.replaceable:
             return
         reason = would_revert(self._desk.rpc, self._newest)
         if reason is not None:
             self._cancel(f"it would revert now: {reason}", head)
             return
         lane.guard()
-        version = replacement(self._desk.rpc, lane.signer, self._plan, self._newest)
+        version = replacement(self._desk.rpc, signer, self._plan, self._newest)
         self._since = head.number
         if version is not None:
             self._take_over(version, head)
 
     def _cancel(self, why: str, head: Head) -> None:
-        lane = self._desk.lane
-        if lane.signer is None or not self._desk.submitter.replaceable:
+        lane, signer = self._desk.lane, self._signer
+        if signer is None or not self._desk.submitter.replaceable:
             raise self._stuck(why)
         lane.guard()
-        version = cancellation(self._desk.rpc, lane.signer, self._plan, self._newest)
+        version = cancellation(self._desk.rpc, signer, self._plan, self._newest)
         if version is None:
             raise self._stuck(f"{why}, and cancelling would cost more than is allowed")
         self._cancelled_at = self._since = head.number

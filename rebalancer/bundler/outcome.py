@@ -9,6 +9,7 @@ from rebalancer.bundler.calls import EXECUTE
 from rebalancer.bundler.fills import decode_fills
 from rebalancer.bundler.gas import gas_components
 from rebalancer.bundler.reverts import decode_revert
+from rebalancer.bundler.safe import has_executed, is_through_safe, trader_of
 from rebalancer.errors import ExecutionError, RpcUnavailable
 from rebalancer.evm.abi import from_hex
 from rebalancer.evm.rpc import Rpc, RpcError
@@ -20,15 +21,17 @@ def read_outcome(
 ) -> TransactionOutcome:
     """Outcome with fills (of a successful execution) and gas by component.
 
-    The fills are empty when the logs are not those of the plan: what happened is recorded all the
-    same, and ``check_outcome`` raises afterwards.
+    The fills are empty when the logs are not those of the plan, or the Safe does not say that it
+    succeeded: what happened is recorded all the same, and ``check_outcome`` raises afterwards.
     """
     status = int(receipt["status"], 16)
     gas_used = int(receipt["gasUsed"], 16)
     fills: tuple[Fill, ...] = ()
-    if status == 1 and transaction.purpose == EXECUTE:
+    logs = receipt["logs"]
+    swallowed = is_through_safe(plan, transaction) and not has_executed(plan.wallet, logs)
+    if status == 1 and transaction.purpose == EXECUTE and not swallowed:
         try:
-            fills = decode_fills(plan, receipt["logs"], transaction.to)
+            fills = decode_fills(plan, logs, trader_of(plan, transaction))
         except ExecutionError:
             fills = ()
     return TransactionOutcome(

@@ -1,21 +1,24 @@
-"""From a plan to a Safe's proposal, and to its execution where enough owners' keys are at hand."""
+"""From a plan to a Safe's proposal, and to the transaction that executes it.
+
+Where enough owners' keys are at hand the proposal is signed here and executed like every other
+transaction: as a bundle of one, which ``submit`` stores before it is sent. Its nonce is that of
+whoever sends it; the Safe's own nonce is in what its owners sign, so that a Safe executes one of
+several proposals whoever sends them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rebalancer.bundler import checks
 from rebalancer.bundler.approvals import ApprovalPolicy
-from rebalancer.bundler.calls import UnsignedTransaction
-from rebalancer.bundler.deploy import send_and_await
+from rebalancer.bundler.calls import Call, UnsignedTransaction
+from rebalancer.bundler.executor import EXECUTOR
 from rebalancer.bundler.fees import read_fees
-from rebalancer.bundler.fills import decode_fills
-from rebalancer.bundler.follow import Pace
-from rebalancer.bundler.head import check_chain, read_head
-from rebalancer.bundler.modes import called_by, calls_of, check_mode
-from rebalancer.bundler.prepare import DEFAULT_TOLERANCE_PPM, sign
+from rebalancer.bundler.head import Head, check_chain, read_head
+from rebalancer.bundler.modes import calls_of, check_mode
+from rebalancer.bundler.prepare import DEFAULT_TOLERANCE_PPM, DryRun, Prepared, sign
 from rebalancer.bundler.reverts import revert_of
 from rebalancer.bundler.safe import (
     Proposal,
@@ -25,14 +28,12 @@ from rebalancer.bundler.safe import (
     read_safe,
 )
 from rebalancer.bundler.signer import Signer
-from rebalancer.bundler.simulate import rehearse
-from rebalancer.errors import ExecutionError, SimulationReverted, TransactionReverted
-from rebalancer.evm.abi import from_hex, topic
+from rebalancer.bundler.simulate import confirm, rehearse
+from rebalancer.bundler.worth import check_worth
+from rebalancer.errors import NonceConflict, SimulationReverted
+from rebalancer.evm.abi import from_hex
 from rebalancer.evm.rpc import Rpc, RpcError
-from rebalancer.model import Fill, Plan, Simulation
-
-#: Safe 1.3 and newer; a failed batch emits ExecutionFailure instead, with status 1.
-_SUCCESS = topic("ExecutionSuccess(bytes32,uint256)")
+from rebalancer.model import Bundle, Plan, Simulation, digest, mul_div_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +44,6 @@ class Proposed:
     safe: SafeAccount
     proposal: Proposal
     simulation: Simulation
-
-
-@dataclass(frozen=True, slots=True)
-class Executed:
-    """A mined proposal: what each leg really paid and received."""
-
-    tx_hash: str
-    block_number: int
-    gas_used: int
-    fills: tuple[Fill, ...]
 
 
 def propose(
@@ -77,23 +68,73 @@ def propose(
     return Proposed(plan, safe, make_proposal(rpc, plan.chain_id, safe, calls), simulation)
 
 
-def execute_proposal(
-    rpc: Rpc, proposed: Proposed, owners: Sequence[Signer], sender: Signer, pace: Pace
-) -> Executed:
-    """Sign with the owners' keys, and send; ``sender`` pays the gas and need not be an owner.
+def prepare_execution(
+    rpc: Rpc,
+    proposed: Proposed,
+    owners: Sequence[Signer],
+    sender: Signer,
+    *,
+    tolerance_ppm: int = DEFAULT_TOLERANCE_PPM,
+    tx_gas_cap: int | None = checks.TX_GAS_CAP,
+) -> Prepared:
+    """Sign a proposal with the owners' keys, simulate its execution, sign that; sends nothing.
 
-    A Safe executes one transaction per nonce: should the answer be lost, proposing again with the
-    same nonce cannot trade twice. Raises ConfigError (too few keys), SimulationReverted,
-    TransactionReverted, LimitBreached, InsufficientGas.
+    ``sender`` pays the gas and need not be an owner. Raises ConfigError (too few keys, or a
+    stranger's), NonceConflict (the Safe has moved on, or the sender has transactions pending),
+    StalePlan, SimulationReverted, SimulationMismatch, ExecutionError (too much gas), LimitBreached,
+    InsufficientGas; ReadError on a node without eth_simulateV1.
     """
     proposal, plan = proposed.proposal, proposed.plan
-    signatures = {owner.address: _signature(owner, from_hex(proposal.hash)) for owner in owners}
-    call = execution_call(proposal, proposed.safe, signatures)
     head = read_head(rpc)
-    request = call.as_request(sender.address)
+    checks.check_fresh(rpc, plan, head)
+    safe = _still_next(rpc, proposal, head)
+    signatures = {owner.address: _signature(owner, from_hex(proposal.hash)) for owner in owners}
+    call = execution_call(proposal, safe, signatures)
+    nonce = checks.read_nonce(rpc, sender.address)
+    fees = read_fees(rpc, plan.max_fee_wei)
+    gas_limit = _gas_limit(rpc, call, sender.address, head)
+    checks.check_gas_limits((gas_limit,), head, tx_gas_cap)
+    max_cost_wei = checks.check_purse(rpc, sender.address, (gas_limit,), fees, head)
+    unsigned = UnsignedTransaction(
+        call=call,
+        chain_id=plan.chain_id,
+        sender=sender.address,
+        nonce=nonce,
+        gas_limit=gas_limit,
+        max_fee_wei=fees.max_fee_wei,
+        max_priority_fee_wei=fees.max_priority_fee_wei,
+    )
+    simulation = confirm(rpc, head, plan, (unsigned,), tolerance_ppm, trader=EXECUTOR.address)
+    check_worth(plan, sum(simulation.gas_used), fees.next_price_wei)
+    bundle = Bundle(
+        plan_id=digest(plan),
+        chain_id=plan.chain_id,
+        wallet=plan.wallet,
+        deadline_ts=plan.deadline_ts,
+        transactions=(sign(sender, unsigned),),
+    )
+    return Prepared(DryRun(bundle.plan_id, (unsigned,), simulation, fees, max_cost_wei), bundle)
+
+
+def _still_next(rpc: Rpc, proposal: Proposal, head: Head) -> SafeAccount:
+    """The Safe now, with the owners of now; raises NonceConflict when it has moved on."""
+    safe = read_safe(rpc, proposal.safe, head.at)
+    if safe.nonce != proposal.nonce:
+        raise NonceConflict(
+            f"the Safe {safe.address} is at nonce {safe.nonce} now, the proposal is for nonce"
+            f" {proposal.nonce}: its owners executed something else meanwhile",
+            hint="nothing was sent; plan again on the newest block",
+            block=head.number,
+        )
+    return safe
+
+
+def _gas_limit(rpc: Rpc, call: Call, sender: str, head: Head) -> int:
+    """What the node says that the execution needs, with a quarter on top for a colder state."""
+    request = call.as_request(sender)
     try:
         done = int(rpc.call("eth_call", request, head.at), 16)
-        gas_limit = int(rpc.call("eth_estimateGas", request), 16) * 5 // 4
+        needed = int(rpc.call("eth_estimateGas", request), 16)
     except RpcError as error:
         raise SimulationReverted(
             f"the Safe refuses the proposal: {revert_of(error.data) or error}",
@@ -106,44 +147,9 @@ def execute_proposal(
             hint="nothing was sent; plan again on a newer block",
             block=head.number,
         )
-    fees = read_fees(rpc, plan.max_fee_wei)
-    checks.check_gas_limits((gas_limit,), head)
-    checks.check_purse(rpc, sender.address, (gas_limit,), fees, head)
-    unsigned = UnsignedTransaction(
-        call=call,
-        chain_id=plan.chain_id,
-        sender=sender.address,
-        nonce=checks.read_nonce(rpc, sender.address),
-        gas_limit=gas_limit,
-        max_fee_wei=fees.max_fee_wei,
-        max_priority_fee_wei=fees.max_priority_fee_wei,
-    )
-    transaction = sign(sender, unsigned)
-    return _outcome(plan, send_and_await(rpc, transaction, pace), transaction.tx_hash)
+    return mul_div_up(needed, 5, 4)
 
 
 def _signature(owner: Signer, digest: bytes) -> bytes:
     v, r, s = owner.sign_digest(digest)
     return r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([v])
-
-
-def _outcome(plan: Plan, receipt: Any, tx_hash: str) -> Executed:
-    """Status 1 is not enough: a Safe swallows the failure of what it executes."""
-    safe = plan.wallet.lower()
-    succeeded = any(
-        log["topics"][0].lower() == _SUCCESS and log["address"].lower() == safe
-        for log in receipt["logs"]
-        if log["topics"]
-    )
-    block = int(receipt["blockNumber"], 16)
-    if int(receipt["status"], 16) != 1 or not succeeded:
-        raise TransactionReverted(
-            f"the Safe's transaction {tx_hash} was mined in block {block} and did nothing",
-            hint="only its gas was paid; plan again",
-            block=block,
-            tx_hash=tx_hash,
-        )
-    fills = decode_fills(plan, receipt["logs"], called_by("safe", plan.wallet))
-    if not fills:
-        raise ExecutionError(f"transaction {tx_hash} holds no swap of the plan", tx_hash=tx_hash)
-    return Executed(tx_hash, block, int(receipt["gasUsed"], 16), fills)

@@ -9,7 +9,7 @@ sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,19 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
 from rebalancer.bundler.calls import Call
+from rebalancer.bundler.executor import EXECUTOR
 from rebalancer.errors import ConfigError, ExecutionError
-from rebalancer.evm.abi import checksum, decode_output, encode_call, from_hex, to_hex
+from rebalancer.evm.abi import checksum, decode_output, encode_call, from_hex, to_hex, topic
 from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.model import Plan, SignedTransaction
 
 #: MultiSendCallOnly 1.3.0, at the same address on every chain that Safe supports.
 MULTI_SEND = "0x40A2aCCbd92BCA938b02010E17A5b8929b49130D"
 NOBODY = "0x" + "00" * 20
 CALL, DELEGATE_CALL = 0, 1
+#: Of Safe 1.3 and newer. Where the batch failed it is ExecutionFailure instead, perhaps with
+#: status 1.
+EXECUTION_SUCCESS = topic("ExecutionSuccess(bytes32,uint256)")
 
 _DOMAIN_TYPEHASH = keccak(text="EIP712Domain(uint256 chainId,address verifyingContract)")
 _SAFE_TX_TYPEHASH = keccak(
@@ -199,6 +204,29 @@ def execution_call(proposal: Proposal, safe: SafeAccount, signatures: dict[str, 
         packed,
     )
     return Call("execute", f"execute proposal {proposal.nonce}", safe.address, data)
+
+
+def is_through_safe(plan: Plan, transaction: SignedTransaction) -> bool:
+    """Whether a transaction lets the plan's wallet, a Safe, execute a proposal."""
+    to_wallet = transaction.to.lower() == plan.wallet.lower()
+    return to_wallet and transaction.sender.lower() != plan.wallet.lower()
+
+
+def trader_of(plan: Plan, transaction: SignedTransaction) -> str:
+    """Who trades on the pairs: what the transaction calls, or what the Safe calls by it."""
+    return EXECUTOR.address if is_through_safe(plan, transaction) else transaction.to
+
+
+def has_executed(safe: str, logs: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a Safe says in a transaction's logs that its batch succeeded.
+
+    Status 1 is not enough: a Safe may swallow the failure of what it executes.
+    """
+    return any(
+        log["topics"][0].lower() == EXECUTION_SUCCESS and log["address"].lower() == safe.lower()
+        for log in logs
+        if log["topics"]
+    )
 
 
 def _ask(rpc: Rpc, to: str, signature: str, kind: str, block: str | dict[str, str]) -> Any:

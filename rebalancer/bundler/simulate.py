@@ -20,7 +20,12 @@ from eth_abi.exceptions import DecodingError
 from rebalancer.bundler.approvals import approval_succeeded
 from rebalancer.bundler.calls import APPROVE, EXECUTE, Call, UnsignedTransaction
 from rebalancer.bundler.compare import check_fills, check_net, leg_name
-from rebalancer.bundler.executor import EXECUTOR_ADDRESS, decode_amount_out, encode_execute
+from rebalancer.bundler.executor import (
+    EXECUTOR_ADDRESS,
+    decode_amount_out,
+    encode_execute,
+    ether_of,
+)
 from rebalancer.bundler.fills import Log, decode_fills
 from rebalancer.bundler.head import Head
 from rebalancer.bundler.reverts import decode_revert, revert_of
@@ -28,7 +33,20 @@ from rebalancer.bundler.steps import Permit
 from rebalancer.errors import ReadError, SimulationReverted
 from rebalancer.evm.abi import encode_call, from_hex, to_hex
 from rebalancer.evm.rpc import Rpc, RpcError
-from rebalancer.model import Fill, Plan, Simulation, Token, mul_div_up
+from rebalancer.model import (
+    AddLeg,
+    Fill,
+    Leg,
+    Plan,
+    RemoveLeg,
+    Simulation,
+    SwapLeg,
+    Token,
+    UnwrapLeg,
+    WrapLeg,
+    contract_of,
+    mul_div_up,
+)
 
 #: "Method not found" (JSON-RPC) and "method not supported" (EIP-1474).
 _UNSUPPORTED = (-32601, -32004)
@@ -60,7 +78,7 @@ def rehearse(
     run = _between_balances(rpc, head, plan, calls)
     if run is None:
         requests = [call.as_request(plan.wallet) for call in calls]
-        return _by_eth_call(rpc, head, plan, calls, requests, tolerance_ppm)
+        return simulate_by_call(rpc, head, plan, calls, requests, tolerance_ppm)
     steps, changes = run
     if steps[-1].reason == _NET_FLOOR:
         _explain_net(rpc, head, plan, calls, tolerance_ppm)
@@ -77,8 +95,12 @@ def confirm(
     plan: Plan,
     transactions: Sequence[UnsignedTransaction],
     tolerance_ppm: int,
+    *,
+    trader: str | None = None,
 ) -> Simulation:
     """Run exactly what will be signed; raises as ``rehearse`` does.
+
+    ``trader`` trades on the pairs, where that is not whom the last transaction calls (a Safe).
 
     Nodes that validate (Geth does, Anvil only in part) also refuse wrong nonces, fees below the
     base fee and a wallet that cannot pay.
@@ -93,10 +115,16 @@ def confirm(
             hint="nothing was signed; if this stays, look at the wallet's balance and nonce",
             block=head.number,
         ) from None
+    if steps is None and trader is not None:
+        raise ReadError(
+            "the node has no eth_simulateV1, and a Safe's execution cannot be simulated without it",
+            hint="use a node that has it (Geth 1.14.9 or newer, Nethermind, Reth, Anvil), or"
+            " execute the proposal in the Safe's own interface",
+        )
     if steps is None:
-        return _by_eth_call(rpc, head, plan, calls, requests, tolerance_ppm)
+        return simulate_by_call(rpc, head, plan, calls, requests, tolerance_ppm)
     _check_steps(rpc, head, plan, calls, steps)
-    fills = decode_fills(plan, steps[-1].logs, calls[-1].to)
+    fills = decode_fills(plan, steps[-1].logs, trader or calls[-1].to)
     check_fills(plan, fills, tolerance_ppm, head.number)
     return _simulation(head, steps, fills)
 
@@ -115,34 +143,13 @@ def gas_limit_for(gas_used: int) -> int:
     return needed
 
 
-def execute_call(
-    plan: Plan,
-    to: str = EXECUTOR_ADDRESS,
-    permits: Sequence[Permit] = (),
-    only: int | None = None,
-) -> Call:
-    """The call that trades a plan's legs; ``to`` is the executor, or the wallet that delegates.
-
-    ``only`` the first few of its legs are for finding out what each does: no floor is put under
-    what they bring together.
-    """
-    legs = plan.legs if only is None else plan.legs[:only]
-    data = encode_execute(
-        legs,
-        plan.deadline_ts,
-        max_base_fee_wei=plan.max_fee_wei,
-        permits=permits,
-        guarded=only is None,
-    )
-    return Call(EXECUTE, f"execute {len(legs)} swaps", to, data)
-
-
 def _between_balances(
     rpc: Rpc, head: Head, plan: Plan, calls: Sequence[Call]
 ) -> tuple[list[CallResult], dict[Token, int]] | None:
     """What each call does, and what they do together to the wallet's balances."""
     tokens = _tokens(plan)
-    probes = [_balance_request(token, plan.wallet) for token in tokens]
+    natives = _natives(plan)
+    probes = [_balance_request(token, plan.wallet, token in natives) for token in tokens]
     requests = [call.as_request(plan.wallet) for call in calls]
     results = _simulate(rpc, head, [*probes, *requests, *probes], validation=False)
     if results is None:
@@ -159,7 +166,7 @@ def _explain_net(
 
     The same legs without floors tell: so a token is found that takes a fee on its way to us.
     """
-    bare = execute_call(plan, calls[-1].to, only=len(plan.legs))
+    bare = execute_call(plan, calls[-1].to, calls[-1].permits, only=len(plan.legs))
     run = _between_balances(rpc, head, plan, (*calls[:-1], bare))
     if run is not None and not run[0][-1].reason:
         check_net(plan, run[1], tolerance_ppm, head.number)
@@ -177,6 +184,8 @@ def _simulate(
         "blockOverrides": {"number": hex(head.number + 1), "time": hex(head.timestamp + 1)},
         "calls": list(requests),
     }
+    if any(request["to"] == ETHER_PROBE for request in requests):
+        block["stateOverrides"] = {ETHER_PROBE: {"code": ETHER_PROBE_CODE}}
     options = {"blockStateCalls": [block], "validation": validation, "traceTransfers": False}
     try:
         answer = rpc.call("eth_simulateV1", options, head.at)
@@ -217,18 +226,15 @@ def _check_steps(
         where = f"step {number} of {len(calls)} ({call.label})"
         if call.purpose == EXECUTE:
             where += _blame(rpc, head, plan, calls)
-        raise _reverted(where, reason, head)
+        raise reverted(where, reason, head)
 
 
 def _blame(rpc: Rpc, head: Head, plan: Plan, calls: Sequence[Call]) -> str:
     """Find the leg that makes the execution revert: the last of its shortest failing beginning."""
     *approvals, execution = calls
     before = [call.as_request(plan.wallet) for call in approvals]
-    to = execution.to
-    if execution.data != execute_call(plan, to).data:
-        return ""  # it brings permits: its beginnings cannot be told without them
     for count in range(1, len(plan.legs) + 1):
-        call = execute_call(plan, to, only=count)
+        call = execute_call(plan, execution.to, execution.permits, only=count)
         requests = [*before, call.as_request(plan.wallet)]
         try:
             steps = _simulate(rpc, head, requests, validation=False)
@@ -239,78 +245,5 @@ def _blame(rpc: Rpc, head: Head, plan: Plan, calls: Sequence[Call]) -> str:
     return ""
 
 
-def _by_eth_call(
-    rpc: Rpc,
-    head: Head,
-    plan: Plan,
-    calls: Sequence[Call],
-    requests: Sequence[dict[str, Any]],
-    tolerance_ppm: int,
-) -> Simulation:
-    """Simulate a bundle of the execution alone on a node without eth_simulateV1."""
-    if len(calls) != 1:
-        raise ReadError(
-            "the node has no eth_simulateV1, and approvals cannot be simulated without it",
-            hint="use a node that has it (Geth 1.14.9 or newer, Nethermind, Reth, Anvil),"
-            " or give the executor its allowances first",
-        )
-    # A batch returns what its last swap was paid, so each leg is asked of a batch that ends there.
-    parts = [execute_call(plan, calls[0].to, only=n) for n in range(1, len(plan.legs) + 1)]
-    try:
-        rpc.call("eth_call", requests[0], head.at)
-        gas_used = int(rpc.call("eth_estimateGas", requests[0]), 16)
-        answers = [rpc.call("eth_call", part.as_request(plan.wallet), head.at) for part in parts]
-    except RpcError as error:
-        reason = revert_of(error.data)
-        raise _reverted(calls[0].label, reason or str(error), head) from None
-    try:
-        amounts_out = [decode_amount_out(from_hex(answer)) for answer in answers]
-    except DecodingError:
-        raise _reverted(calls[0].label, "the executor did not answer with amounts", head) from None
-    fills = _fills_of(plan, amounts_out)
-    check_fills(plan, fills, tolerance_ppm, head.number)
-    return Simulation(head.number, head.hash, (gas_used,), fills)
-
-
-def _fills_of(plan: Plan, amounts_out: Sequence[int]) -> tuple[Fill, ...]:
-    """Fills from what each leg was paid: a chained leg spends the one before."""
-    fills: list[Fill] = []
-    for index, (leg, amount_out) in enumerate(zip(plan.legs, amounts_out, strict=True)):
-        amount_in = fills[-1].amount_out if leg.chained else leg.amount_in
-        fills.append(Fill(index, leg.pair, leg.token_in, leg.token_out, amount_in, amount_out))
-    return tuple(fills)
-
-
 def _simulation(head: Head, steps: Sequence[CallResult], fills: tuple[Fill, ...]) -> Simulation:
     return Simulation(head.number, head.hash, tuple(step.gas_used for step in steps), fills)
-
-
-def _reverted(where: str, reason: str, head: Head) -> SimulationReverted:
-    return SimulationReverted(
-        f"the simulation reverts at {where}: {reason}",
-        hint="nothing was signed; plan again on a newer block",
-        block=head.number,
-    )
-
-
-def _tokens(plan: Plan) -> tuple[Token, ...]:
-    """Every token that the plan touches, once, in order of first use."""
-    touched = [token for leg in plan.legs for token in (leg.token_in, leg.token_out)]
-    return tuple(dict.fromkeys([*touched, *(amount.token for amount in plan.net)]))
-
-
-def _balance_request(token: Token, wallet: str) -> dict[str, Any]:
-    return {"to": token.address, "data": to_hex(encode_call("balanceOf(address)", wallet))}
-
-
-def _balances(tokens: Sequence[Token], results: Sequence[CallResult]) -> dict[Token, int]:
-    balances: dict[Token, int] = {}
-    for token, result in zip(tokens, results, strict=True):
-        if result.reason or len(result.return_data) < 32:
-            raise SimulationReverted(
-                f"{token.symbol} at {token.address} does not answer balanceOf():"
-                f" {result.reason or 'no data'}",
-                hint="is the token's address right for this chain?",
-            )
-        balances[token] = int.from_bytes(result.return_data[:32])
-    return balances
