@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rebalancer.bundler.steps import Permit
 from rebalancer.evm.abi import to_hex
 
 APPROVE = "approve"
@@ -18,21 +19,27 @@ AccessList = tuple[tuple[str, tuple[str, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a contract; ``purpose`` is for the records, ``label`` for people."""
+    """One call of a contract; ``purpose`` is for the records, ``label`` for people.
+
+    ``value_wei`` is the ether that goes along; ``permits`` are those that an execution presents.
+    """
 
     purpose: str
     label: str
     to: str
     data: bytes
+    value_wei: int = 0
+    permits: tuple[Permit, ...] = ()
 
     def as_request(self, sender: str) -> dict[str, Any]:
         """The call as JSON-RPC wants it, from ``sender``, with neither gas nor fees."""
-        return {"from": sender, "to": self.to, "data": to_hex(self.data)}
+        request = {"from": sender, "to": self.to, "data": to_hex(self.data)}
+        return request | {"value": hex(self.value_wei)} if self.value_wei else request
 
 
 @dataclass(frozen=True, slots=True)
 class UnsignedTransaction:
-    """An EIP-1559 transaction without its signature; moves no ether."""
+    """An EIP-1559 transaction without its signature; moves the ether of its call."""
 
     call: Call
     chain_id: int
@@ -47,7 +54,7 @@ class UnsignedTransaction:
         """The transaction as JSON-RPC wants it, for a simulation of exactly this."""
         return {
             **self.call.as_request(self.sender),
-            "value": "0x0",
+            "value": hex(self.call.value_wei),
             "nonce": hex(self.nonce),
             "gas": hex(self.gas_limit),
             "maxFeePerGas": hex(self.max_fee_wei),
@@ -62,7 +69,7 @@ class UnsignedTransaction:
             "chainId": self.chain_id,
             "nonce": self.nonce,
             "to": self.call.to,
-            "value": 0,
+            "value": self.call.value_wei,
             "data": self.call.data,
             "gas": self.gas_limit,
             "maxFeePerGas": self.max_fee_wei,

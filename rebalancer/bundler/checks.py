@@ -88,22 +88,32 @@ def check_gas_limits(
             )
 
 
-def check_purse(rpc: Rpc, wallet: str, gas_limits: tuple[int, ...], fees: Fees, head: Head) -> int:
+def check_purse(
+    rpc: Rpc,
+    wallet: str,
+    gas_limits: tuple[int, ...],
+    fees: Fees,
+    head: Head,
+    value_wei: int = 0,
+) -> int:
     """The most that the transactions can cost in wei; raises InsufficientGas if that is not there.
 
-    Every node asks for ``gas limit * max fee`` up front, so that is what must be there.
+    Every node asks for ``gas limit * max fee`` up front, so that is what must be there, and with it
+    the ``value_wei`` of ether that they move.
     """
-    needed_wei = sum(gas_limits) * fees.max_fee_wei
+    cost_wei = sum(gas_limits) * fees.max_fee_wei
+    needed_wei = cost_wei + value_wei
     balance_wei = int(rpc.call("eth_getBalance", wallet, head.at), 16)
     if balance_wei < needed_wei:
+        wrapped = f" and {format_units(value_wei, 18)} are to be wrapped" if value_wei else ""
         raise InsufficientGas(
             f"the wallet {wallet} has {format_units(balance_wei, 18)} of the native currency,"
-            f" gas needs up to {format_units(needed_wei, 18)}"
-            f" ({sum(gas_limits):,} gas at {gwei(fees.max_fee_wei)})",
+            f" gas needs up to {format_units(cost_wei, 18)}"
+            f" ({sum(gas_limits):,} gas at {gwei(fees.max_fee_wei)}){wrapped}",
             hint=f"send it {format_units(needed_wei - balance_wei, 18)} more",
             block=head.number,
         )
-    return needed_wei
+    return cost_wei
 
 
 def _stale(message: str, head: Head) -> StalePlan:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rebalancer.errors import SimulationMismatch
-from rebalancer.model import PPM, Fill, Plan, Token, format_units, mul_div_nearest
+from rebalancer.model import (
+    PPM,
+    Amount,
+    Fill,
+    Leg,
+    Plan,
+    SwapLeg,
+    Token,
+    UnwrapLeg,
+    WrapLeg,
+    format_units,
+    forwards,
+    mul_div_nearest,
+)
 
 _HINT = "nothing was signed; the market moved since the plan was made: plan again"
 
@@ -20,25 +33,16 @@ def check_fills(
     were derived from prices that no longer hold, and planning again is cheap.
     """
     for index, (leg, fill) in enumerate(zip(plan.legs, fills, strict=True)):
-        where = leg_name(plan, index)
-        if not _within(fill.amount_in, leg.amount_in, leg.amount_in, tolerance_ppm):
-            raise _mismatch(
-                f"{where} would pay",
-                leg.token_in,
-                fill.amount_in,
-                leg.amount_in,
-                tolerance_ppm,
-                block,
-            )
-        if not _within(fill.amount_out, leg.amount_out, leg.amount_out, tolerance_ppm):
-            raise _mismatch(
-                f"{where} would bring",
-                leg.token_out,
-                fill.amount_out,
-                leg.amount_out,
-                tolerance_ppm,
-                block,
-            )
+        for what, done, planned in (
+            ("would pay", fill.takes, _takes(leg)),
+            ("would bring", fill.pays, leg.pays),
+        ):
+            for actual, wanted in zip(done, planned, strict=True):
+                if not _within(actual.raw, wanted.raw, wanted.raw, tolerance_ppm):
+                    where = f"{leg_name(plan, index)} {what}"
+                    raise _mismatch(
+                        where, wanted.token, actual.raw, wanted.raw, tolerance_ppm, block
+                    )
 
 
 def check_net(
@@ -48,9 +52,10 @@ def check_net(
 
     ``changes`` are measured balances, so that tokens which take fees or lie in their events are
     found out. The tolerance is a share of what the plan moves of that token between the wallet and
-    the pairs; a token that only passes from pair to pair must not change at all.
+    the pairs; a token that only passes from pair to pair must not change at all. What the plan's
+    net does not tell of, ether and shares of pairs, must change as the legs say.
     """
-    expected = {amount.token: amount.raw for amount in plan.net}
+    expected = _untold(plan) | {amount.token: amount.raw for amount in plan.net}
     moved = _moved(plan)
     for token, change in changes.items():
         planned = expected.get(token, 0)
@@ -62,21 +67,53 @@ def check_net(
 
 def leg_name(plan: Plan, index: int) -> str:
     """For people, who count from 1: ``leg 2 of 3 (USDC -> WETH on uniswap_v2)``."""
-    leg = plan.legs[index]
-    return (
-        f"leg {index + 1} of {len(plan.legs)}"
-        f" ({leg.token_in.symbol} -> {leg.token_out.symbol} on {leg.amm})"
-    )
+    return f"leg {index + 1} of {len(plan.legs)} ({leg_words(plan.legs[index])})"
+
+
+def leg_words(leg: Leg) -> str:
+    """A leg without its amounts: ``remove uniswap_v2:USDC/WETH``, ``wrap ETH``."""
+    match leg:
+        case SwapLeg():
+            return f"{leg.token_in.symbol} -> {leg.token_out.symbol} on {leg.amm}"
+        case WrapLeg():
+            return f"wrap {leg.native.symbol}"
+        case UnwrapLeg():
+            return f"unwrap {leg.wrapped.symbol}"
+        case _:
+            return f"{leg.kind} {leg.share.symbol}"
+
+
+def _takes(leg: Leg) -> tuple[Amount, ...]:
+    """What goes into a leg's contract, whoever pays it."""
+    return (Amount(leg.token_in, leg.amount_in),) if isinstance(leg, SwapLeg) else leg.takes
+
+
+def _flows(plan: Plan) -> Iterable[Amount]:
+    """What the legs take from the wallet (negative) and what they pay to it, one by one."""
+    for index, leg in enumerate(plan.legs):
+        for amount in leg.takes:
+            yield Amount(amount.token, -amount.raw)
+        if not forwards(plan.legs, index):
+            yield from leg.pays
+
+
+def _untold(plan: Plan) -> dict[Token, int]:
+    """Planned changes of ether and of shares of pairs."""
+    legs: Sequence[Leg] = plan.legs
+    special = {leg.native for leg in legs if isinstance(leg, WrapLeg | UnwrapLeg)}
+    special |= {leg.share for leg in legs if not isinstance(leg, SwapLeg | WrapLeg | UnwrapLeg)}
+    changes: dict[Token, int] = {}
+    for amount in _flows(plan):
+        if amount.token in special:
+            changes[amount.token] = changes.get(amount.token, 0) + amount.raw
+    return changes
 
 
 def _moved(plan: Plan) -> dict[Token, int]:
     """What leaves and what reaches the wallet, added up per token."""
     moved: dict[Token, int] = {}
-    for index, leg in enumerate(plan.legs):
-        if not leg.chained:
-            moved[leg.token_in] = moved.get(leg.token_in, 0) + leg.amount_in
-        if index + 1 == len(plan.legs) or not plan.legs[index + 1].chained:
-            moved[leg.token_out] = moved.get(leg.token_out, 0) + leg.amount_out
+    for amount in _flows(plan):
+        moved[amount.token] = moved.get(amount.token, 0) + abs(amount.raw)
     return moved
 
 

@@ -7,7 +7,7 @@ through the deterministic deployment proxy), so they are the same on every chain
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,17 +16,40 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from rebalancer.bundler.steps import EXECUTE_SIGNATURE as EXECUTE_SIGNATURE
-from rebalancer.bundler.steps import Batch, Permit, Step, Swap, Watch, encode_batch
+from rebalancer.bundler.steps import (
+    AddLiquidity,
+    Batch,
+    Permit,
+    RemoveLiquidity,
+    Step,
+    Swap,
+    Unwrap,
+    Watch,
+    Wrap,
+    encode_batch,
+)
 from rebalancer.errors import ExecutorMissing, PlanError
 from rebalancer.evm.abi import create2_address, decode_output, from_hex
 from rebalancer.evm.rpc import Rpc
-from rebalancer.model import SwapLeg
+from rebalancer.model import (
+    AddLeg,
+    Amount,
+    Leg,
+    RemoveLeg,
+    SwapLeg,
+    Token,
+    UnwrapLeg,
+    WrapLeg,
+    forwards,
+)
 
 CREATE2_PROXY = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
 CREATE2_SALT = bytes(32)
 MAX_LEGS = 32
 #: 18 ETH per gas: a base fee ceiling that no chain will meet.
 ANY_BASE_FEE_WEI = 2**64 - 1
+#: More than any balance: a token that is watched, but has no floor.
+_ANY_LOSS = 2**128 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,46 +94,103 @@ def deployment_call(of: Contract = EXECUTOR) -> tuple[str, bytes]:
 
 
 def encode_execute(
-    legs: Sequence[SwapLeg],
+    legs: Sequence[Leg],
     deadline_ts: int,
     *,
     max_base_fee_wei: int = ANY_BASE_FEE_WEI,
     permits: Sequence[Permit] = (),
     guarded: bool = True,
+    as_wallet: bool = False,
 ) -> bytes:
     """Calldata of ``execute``; amounts in smallest units, ``deadline_ts`` in unix seconds.
 
-    ``guarded`` puts the floors of ``net_floors`` under the balances that the legs pay into. Raises
-    PlanError when the legs are not something that the contract would do as planned.
+    ``guarded`` puts the floors of ``net_floors`` under the balances that the legs pay into.
+    ``as_wallet`` is for a wallet that runs the batch itself (EIP-7702): it wraps ether at any leg,
+    and where a leg takes all that the earlier ones brought, it takes what they really bring. By
+    allowance it takes the planned amount, which is what was allowed. Raises PlanError when the
+    legs are not something that the contract would do as planned.
     """
     if not 0 < len(legs) <= MAX_LEGS:
         raise PlanError(
             f"the executor takes 1 to {MAX_LEGS} legs, not {len(legs)}",
             hint="plan fewer trades at once: raise min_trade or lower reset in the policy",
         )
-    _check_chain(legs)
-    steps: tuple[Step, ...] = (*permits, *_swaps(legs))
-    watched = net_floors(legs) if guarded else ()
+    check_legs(legs, as_wallet=as_wallet)
+    gained = gained_amounts(legs) if as_wallet else frozenset()
+    if guarded:
+        watched = net_floors(legs, as_wallet=as_wallet)
+    else:  # what a leg gains is known of watched balances alone
+        tokens = dict.fromkeys(token for _, token in sorted(gained))
+        watched = tuple(Watch(token, most_loss=_ANY_LOSS) for token in tokens)
+    steps = _steps(legs, permits, gained)
     return encode_batch(Batch(deadline_ts, max_base_fee_wei, watched, steps))
 
 
-def net_floors(legs: Sequence[SwapLeg]) -> tuple[Watch, ...]:
+def ether_of(legs: Sequence[Leg]) -> int:
+    """Wei that the legs wrap: in allowance mode it goes along with the call."""
+    return sum(leg.amount for leg in legs if isinstance(leg, WrapLeg))
+
+
+def net_floors(legs: Sequence[Leg], *, as_wallet: bool = False) -> tuple[Watch, ...]:
     """The worst that the legs may do to each balance that they pay into.
 
     It is what their minimums add up to, less what they take: at least a gain, or at most a loss.
-    Of a token that is only taken no more can go than the legs say, so it is not watched.
+    Of a token that is only taken no more can go than the legs say, so it is not watched; neither is
+    ether, which moves in known amounts alone.
     """
-    taken: dict[str, int] = {}
-    paid: dict[str, int] = {}
+    gained = gained_amounts(legs) if as_wallet else frozenset()
+    worst: dict[str, int] = {}
+    paid: dict[str, None] = {}
     for index, leg in enumerate(legs):
-        if not leg.chained:
-            token = leg.token_in.address
-            taken[token] = taken.get(token, 0) + leg.amount_in
-        if not _forwards(legs, index):
-            token = leg.token_out.address
-            paid[token] = paid.get(token, 0) + leg.min_amount_out
-    worst = {token: least - taken.get(token, 0) for token, least in paid.items()}
-    return tuple(Watch(token, max(net, 0), max(-net, 0)) for token, net in worst.items())
+        for amount in _taken(leg):
+            token = amount.token.address
+            # After a leg that takes all that was brought, nothing of it is won or lost.
+            spent = worst.get(token, 0) if (index, token) in gained else amount.raw
+            worst[token] = worst.get(token, 0) - spent
+        if isinstance(leg, UnwrapLeg) or forwards(legs, index):
+            continue
+        for amount in leg.least:
+            token = amount.token.address
+            worst[token] = worst.get(token, 0) + amount.raw
+            paid[token] = None
+    return tuple(Watch(token, max(worst[token], 0), max(-worst[token], 0)) for token in paid)
+
+
+def gained_amounts(legs: Sequence[Leg]) -> frozenset[tuple[int, str]]:
+    """Swaps and additions that take exactly what the legs before them bring, as (leg, token)."""
+    found = set()
+    net: dict[str, int] = {}
+    for index, leg in enumerate(legs):
+        for amount in _taken(leg):
+            token = amount.token.address
+            if isinstance(leg, SwapLeg | AddLeg) and net.get(token, 0) == amount.raw:
+                found.add((index, token))
+            net[token] = net.get(token, 0) - amount.raw
+        if not isinstance(leg, UnwrapLeg) and not forwards(legs, index):
+            for amount in leg.pays:
+                net[amount.token.address] = net.get(amount.token.address, 0) + amount.raw
+    return frozenset(found)
+
+
+def check_legs(legs: Sequence[Leg], *, as_wallet: bool) -> None:
+    """Raise PlanError for what means something else to the contract than to the plan."""
+    for index, leg in enumerate(legs):
+        taken = (leg.amount_in,) if isinstance(leg, SwapLeg) else [a.raw for a in leg.takes]
+        if min(taken) <= 0:
+            raise PlanError(f"leg {index} has no amount in")
+        match leg:
+            case SwapLeg(chained=True):
+                _check_chained(legs, index, leg)
+            case AddLeg() | RemoveLeg():
+                if int(leg.token0.address, 16) >= int(leg.token1.address, 16):
+                    raise PlanError(f"leg {index} names its tokens in another order than its pair")
+            case WrapLeg() if index and not as_wallet:
+                raise PlanError(
+                    f"leg {index} wraps ether, which by allowance only the first leg can",
+                    hint="wrap first, or hold the money with mode: eip7702",
+                )
+            case _:
+                pass
 
 
 def decode_amount_out(data: bytes) -> int:
@@ -140,36 +220,65 @@ def check_deployed(
         )
 
 
-def _check_chain(legs: Sequence[SwapLeg]) -> None:
-    """Refuse amounts in and chains that mean something else to the contract than to the plan."""
+def _check_chained(legs: Sequence[Leg], index: int, leg: SwapLeg) -> None:
+    if index == 0:
+        raise PlanError("the first leg cannot be chained to a leg before it")
+    before = legs[index - 1]
+    forwarding = isinstance(before, SwapLeg | WrapLeg)
+    if not forwarding or before.pays != (Amount(leg.token_in, leg.amount_in),):
+        raise PlanError(f"leg {index} does not spend what leg {index - 1} pays")
+
+
+def _taken(leg: Leg) -> tuple[Amount, ...]:
+    """What a leg takes of the wallet's tokens; ether is none."""
+    return () if isinstance(leg, WrapLeg) else leg.takes
+
+
+def _steps(
+    legs: Sequence[Leg], permits: Sequence[Permit], gained: Collection[tuple[int, str]]
+) -> tuple[Step, ...]:
+    """The legs as steps, with the permits in front of the first that needs one.
+
+    That is behind ether that is wrapped, which must come first of all.
+    """
+    steps: list[Step] = []
+    presented = False
     for index, leg in enumerate(legs):
-        if leg.amount_in <= 0:
-            raise PlanError(f"leg {index} has no amount in")
-        if not leg.chained:
-            continue
-        if index == 0:
-            raise PlanError("the first leg cannot be chained to a leg before it")
-        before = legs[index - 1]
-        if (leg.token_in, leg.amount_in) != (before.token_out, before.amount_out):
-            raise PlanError(f"leg {index} does not spend what leg {index - 1} pays")
+        if _taken(leg) and not presented:
+            steps += permits
+            presented = True
+        steps.append(_step(legs, index, gained))
+    return tuple(steps)
 
 
-def _forwards(legs: Sequence[SwapLeg], index: int) -> bool:
-    """Whether the pair of a leg pays straight into that of the next one."""
-    return index + 1 < len(legs) and legs[index + 1].chained
+def _step(legs: Sequence[Leg], index: int, gained: Collection[tuple[int, str]]) -> Step:
+    def unless_gained(amount: int, token: Token) -> int | None:
+        return None if (index, token.address) in gained else amount
 
-
-def _swaps(legs: Sequence[SwapLeg]) -> list[Swap]:
-    return [
-        Swap(
-            pair=leg.pair,
-            token_in=leg.token_in.address,
-            token_out=leg.token_out.address,
-            fee_ppm=leg.fee_ppm,
-            amount_in=leg.amount_in,
-            min_amount_out=leg.min_amount_out,
-            forwarded=leg.chained,
-            forward=_forwards(legs, index),
-        )
-        for index, leg in enumerate(legs)
-    ]
+    match legs[index]:
+        case SwapLeg() as leg:
+            return Swap(
+                pair=leg.pair,
+                token_in=leg.token_in.address,
+                token_out=leg.token_out.address,
+                fee_ppm=leg.fee_ppm,
+                amount_in=unless_gained(leg.amount_in, leg.token_in),
+                min_amount_out=leg.min_amount_out,
+                forwarded=leg.chained,
+                forward=forwards(legs, index),
+            )
+        case AddLeg() as leg:
+            return AddLiquidity(
+                pair=leg.pair,
+                token0=leg.token0.address,
+                token1=leg.token1.address,
+                most0=unless_gained(leg.amount0, leg.token0),
+                most1=unless_gained(leg.amount1, leg.token1),
+                least_shares=leg.min_shares,
+            )
+        case RemoveLeg() as leg:
+            return RemoveLiquidity(leg.pair, leg.shares, leg.min_amount0, leg.min_amount1)
+        case WrapLeg() as leg:
+            return Wrap(leg.wrapped.address, leg.amount, forwards(legs, index))
+        case UnwrapLeg() as leg:
+            return Unwrap(leg.wrapped.address, leg.amount)

@@ -1,32 +1,67 @@
-"""What really happened, read from event logs: fills, and net changes of balances."""
+"""What really happened, read from event logs: one fill per leg, exact."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rebalancer.errors import ExecutionError
-from rebalancer.evm.abi import decode_output, from_hex, topic
-from rebalancer.model import Fill, Plan, SwapLeg
+from rebalancer.evm.abi import from_hex, topic
+from rebalancer.model import (
+    AddLeg,
+    Amount,
+    Fill,
+    Leg,
+    Plan,
+    RemoveLeg,
+    SwapLeg,
+    UnwrapLeg,
+    WrapLeg,
+    contract_of,
+)
 
 Log = Mapping[str, Any]
 
 SWAP = topic("Swap(address,uint256,uint256,uint256,uint256,address)")
+MINT = topic("Mint(address,uint256,uint256)")
+BURN = topic("Burn(address,uint256,uint256,address)")
+DEPOSIT = topic("Deposit(address,uint256)")
+WITHDRAWAL = topic("Withdrawal(address,uint256)")
 TRANSFER = topic("Transfer(address,address,uint256)")
+
+#: What each kind of leg makes its contract say, who asked for it being the first topic.
+_EVENTS = {"swap": SWAP, "add": MINT, "remove": BURN, "wrap": DEPOSIT, "unwrap": WITHDRAWAL}
+#: Topics of each event, its signature among them, and words of its data.
+_SHAPE = {SWAP: (3, 4), MINT: (2, 2), BURN: (3, 2), DEPOSIT: (2, 1), WITHDRAWAL: (2, 1)}
+_WORD = 32
+#: Events that say in their last topic who was paid.
+_NAME_RECEIVER = (SWAP, BURN)
+_HINT = "the transaction did something else than the plan; look at it before going on"
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """An event that may be a leg's; ``shares`` are those that were minted or burnt with it."""
+
+    signature: str
+    contract: str
+    words: tuple[int, ...]
+    shares: int
 
 
 def decode_fills(plan: Plan, logs: Sequence[Log], executor: str) -> tuple[Fill, ...]:
-    """One fill per leg, in the order of the legs, from the pairs' Swap events.
+    """One fill per leg, in the order of the legs, from what pairs and wrapped ether say.
 
-    Only swaps that the executor asked for count: a hostile token may make others on the same pair.
-    Raises ExecutionError unless there is exactly one matching event per leg.
+    Only what the executor asked for counts, of the plan's own contracts, and paid to the wallet or
+    on to a pair of the plan: a hostile token may make others trade on the same pair, even through
+    the executor. Raises ExecutionError unless there is exactly one matching event per leg.
     """
-    pairs = {leg.pair.lower() for leg in plan.legs}
-    events = [log for log in logs if _is_swap_of(log, pairs, executor)]
+    events = list(_events(plan, logs, executor))
     if len(events) != len(plan.legs):
         raise ExecutionError(
-            f"the logs hold {len(events)} swaps of the executor, the plan has {len(plan.legs)}",
-            hint="the transaction did something else than the plan; look at it before going on",
+            f"the logs hold {len(events)} steps of the executor, the plan has {len(plan.legs)}",
+            hint=_HINT,
         )
     return tuple(
         _fill(index, leg, event)
@@ -34,45 +69,78 @@ def decode_fills(plan: Plan, logs: Sequence[Log], executor: str) -> tuple[Fill, 
     )
 
 
-def net_changes(logs: Iterable[Log], wallet: str) -> dict[str, int]:
-    """Net change of ``wallet`` per token address (lower case), by the Transfer events.
-
-    Rebasing and fee-taking tokens may say something else than their balances do.
-    """
-    changes: dict[str, int] = {}
-    owner = int(wallet, 16)
-    for log in logs:
-        topics = log["topics"]
-        # Three topics: an ERC-721 Transfer has the same signature and a fourth, the token id.
-        if len(topics) != 3 or topics[0].lower() != TRANSFER:
+def _events(plan: Plan, logs: Sequence[Log], executor: str) -> Iterator[_Event]:
+    wallet, asked = int(plan.wallet, 16), int(executor, 16)
+    wanted = {(_EVENTS[leg.kind], contract_of(leg).lower()) for leg in plan.legs}
+    receivers = {wallet, *(int(contract_of(leg), 16) for leg in plan.legs)}
+    for at, log in enumerate(logs):
+        topics, contract = log["topics"], log["address"].lower()
+        signature = topics[0].lower() if topics else ""
+        if (signature, contract) not in wanted:
             continue
-        sender, receiver = int(topics[1], 16), int(topics[2], 16)
-        amount = int.from_bytes(from_hex(log["data"])[:32])
-        change = amount * ((receiver == owner) - (sender == owner))
-        if owner in (sender, receiver):
-            token = log["address"].lower()
-            changes[token] = changes.get(token, 0) + change
-    return changes
+        words = _words(log)
+        if (len(topics), len(words)) != _SHAPE[signature] or int(topics[1], 16) != asked:
+            continue
+        if signature in _NAME_RECEIVER and int(topics[2], 16) not in receivers:
+            continue
+        shares = 0
+        if signature == MINT:
+            # The pair mints the shares right before it says so; its lock keeps others out.
+            receiver, shares = _last_shares(logs[:at], contract, sender=0)
+            if receiver != wallet:
+                continue
+        elif signature == BURN:
+            _, shares = _last_shares(logs[:at], contract, sender=int(contract, 16), receiver=0)
+        yield _Event(signature, contract, words, shares)
 
 
-def _is_swap_of(log: Log, pairs: set[str], executor: str) -> bool:
-    topics = log["topics"]
-    return (
-        len(topics) == 3
-        and topics[0].lower() == SWAP
-        and log["address"].lower() in pairs
-        and int(topics[1], 16) == int(executor, 16)
-    )
+def _last_shares(
+    logs: Sequence[Log], pair: str, *, sender: int, receiver: int | None = None
+) -> tuple[int, int]:
+    """Receiver and amount of the last transfer of a pair's shares from ``sender``."""
+    for log in reversed(logs):
+        topics = log["topics"]
+        if len(topics) != 3 or topics[0].lower() != TRANSFER or log["address"].lower() != pair:
+            continue
+        paid, words = int(topics[2], 16), _words(log)
+        if int(topics[1], 16) == sender and receiver in (None, paid) and len(words) == 1:
+            return paid, words[0]
+    return -1, 0
 
 
-def _fill(index: int, leg: SwapLeg, event: Log) -> Fill:
+def _fill(index: int, leg: Leg, event: _Event) -> Fill:
     """Read the event of a leg; pairs order their tokens by address."""
-    if event["address"].lower() != leg.pair.lower():
+    if (event.signature, event.contract) != (_EVENTS[leg.kind], contract_of(leg).lower()):
         raise ExecutionError(
-            f"swap {index + 1} happened on {event['address']}, the plan says {leg.pair}",
-            hint="the transaction did something else than the plan; look at it before going on",
+            f"step {index + 1} happened on {event.contract}, the plan says {leg.kind} on"
+            f" {contract_of(leg)}",
+            hint=_HINT,
         )
-    in0, in1, out0, out1 = decode_output(["uint256"] * 4, from_hex(event["data"]))
-    zero_for_one = int(leg.token_in.address, 16) < int(leg.token_out.address, 16)
-    amount_in, amount_out = (in0, out1) if zero_for_one else (in1, out0)
-    return Fill(index, leg.pair, leg.token_in, leg.token_out, amount_in, amount_out)
+    words = event.words
+    match leg:
+        case SwapLeg():
+            zero_for_one = int(leg.token_in.address, 16) < int(leg.token_out.address, 16)
+            paid, bought = (words[0], words[3]) if zero_for_one else (words[1], words[2])
+            return Fill(index, leg.pair, leg.token_in, leg.token_out, paid, bought)
+        case AddLeg():
+            more = Amount(leg.token1, words[1])
+            return Fill(index, leg.pair, leg.token0, leg.share, words[0], event.shares, more)
+        case RemoveLeg():
+            more = Amount(leg.token1, words[1])
+            return Fill(
+                index, leg.pair, leg.share, leg.token0, event.shares, words[0], more_out=more
+            )
+        case WrapLeg():
+            place = leg.wrapped.address
+            return Fill(index, place, leg.native, leg.wrapped, words[0], words[0])
+        case UnwrapLeg():
+            place = leg.wrapped.address
+            return Fill(index, place, leg.wrapped, leg.native, words[0], words[0])
+
+
+def _words(log: Log) -> tuple[int, ...]:
+    """The data of an event as whole words, which all that is read here consists of."""
+    data = from_hex(log["data"])
+    return tuple(
+        int.from_bytes(data[start : start + _WORD]) for start in range(0, len(data), _WORD)
+    )

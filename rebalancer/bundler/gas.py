@@ -4,7 +4,10 @@
 the EVM executed is told apart by a trace where the node gives one:
 
     approval                      an approve, all of it
-    transfers, quotes, swaps      what the executor's calls of tokens and pairs used
+    transfers, quotes             what the executor's payments and looks at reserves used
+    swaps, adds, removals         what pairs used for it: swap, mint, burn
+    wraps, unwraps                what wrapped ether used for it: deposit, withdraw
+    permits                       what tokens used to take a permit
     executor                      the rest: the executor's own code and what calling costs
     refund                        negative: storage set back or cleared
     calldata_floor                positive: the minimum price of calldata (EIP-7623), where it binds
@@ -37,6 +40,11 @@ _NAMES = {
     to_hex(selector("transfer(address,uint256)")): "transfers",
     to_hex(selector("getReserves()")): "quotes",
     to_hex(selector("swap(uint256,uint256,address,bytes)")): "swaps",
+    to_hex(selector("mint(address)")): "adds",
+    to_hex(selector("burn(address)")): "removals",
+    to_hex(selector("deposit()")): "wraps",
+    to_hex(selector("withdraw(uint256)")): "unwraps",
+    to_hex(selector("permit(address,address,uint256,uint256,uint8,bytes32,bytes32)")): "permits",
 }
 
 

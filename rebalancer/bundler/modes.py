@@ -12,12 +12,12 @@ from typing import Literal
 from rebalancer.bundler.approvals import ApprovalPolicy, approval_calls
 from rebalancer.bundler.calls import Call
 from rebalancer.bundler.delegation import check_delegated
+from rebalancer.bundler.execution import execute_call
 from rebalancer.bundler.executor import EXECUTOR, WALLET_EXECUTOR, Contract, check_deployed
 from rebalancer.bundler.head import Head
 from rebalancer.bundler.permits import permits_for
 from rebalancer.bundler.safe import read_safe
 from rebalancer.bundler.signer import Signer
-from rebalancer.bundler.simulate import execute_call
 from rebalancer.bundler.steps import Permit
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import Plan

@@ -16,6 +16,7 @@ from rebalancer.bundler import checks
 from rebalancer.bundler.access import suggested_access_list
 from rebalancer.bundler.approvals import ApprovalPolicy
 from rebalancer.bundler.calls import Call, UnsignedTransaction
+from rebalancer.bundler.executor import ether_of
 from rebalancer.bundler.fees import Fees, read_fees
 from rebalancer.bundler.head import check_chain, read_head
 from rebalancer.bundler.modes import Mode, calls_of, check_mode
@@ -86,7 +87,8 @@ def dry_run(
     gas_limits = tuple(gas_limit_for(gas_used) for gas_used in rehearsal.gas_used)
     checks.check_gas_limits(gas_limits, head, tx_gas_cap)
     check_worth(plan, sum(rehearsal.gas_used), fees.next_price_wei)
-    max_cost_wei = checks.check_purse(rpc, plan.wallet, gas_limits, fees, head)
+    value_wei = ether_of(plan.legs)
+    max_cost_wei = checks.check_purse(rpc, plan.wallet, gas_limits, fees, head, value_wei)
 
     transactions = _transactions(plan, calls, nonce, gas_limits, fees)
     simulation = confirm(rpc, head, plan, transactions, tolerance_ppm)
@@ -154,6 +156,7 @@ def sign(signer: Signer, transaction: UnsignedTransaction) -> SignedTransaction:
         max_priority_fee_wei=transaction.max_priority_fee_wei,
         data=to_hex(transaction.call.data),
         raw=raw,
+        value_wei=transaction.call.value_wei,
     )
 
 

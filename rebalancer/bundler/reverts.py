@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from eth_abi.exceptions import DecodingError
 
+from rebalancer.bundler.head import Head
+from rebalancer.errors import SimulationReverted
 from rebalancer.evm.abi import decode_output, from_hex, selector
 
 _ERROR = selector("Error(string)")
@@ -54,6 +56,15 @@ def revert_of(error_data: object) -> str | None:
         return decode_revert(from_hex(error_data))
     except ValueError:
         return None
+
+
+def reverted(where: str, reason: str, head: Head) -> SimulationReverted:
+    """The error that says where a simulation on ``head`` reverts, and why."""
+    return SimulationReverted(
+        f"the simulation reverts at {where}: {reason}",
+        hint="nothing was signed; plan again on a newer block",
+        block=head.number,
+    )
 
 
 def _printable(text: str) -> str:

@@ -15,38 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_abi.exceptions import DecodingError
-
 from rebalancer.bundler.approvals import approval_succeeded
+from rebalancer.bundler.by_call import simulate_by_call
 from rebalancer.bundler.calls import APPROVE, EXECUTE, Call, UnsignedTransaction
 from rebalancer.bundler.compare import check_fills, check_net, leg_name
-from rebalancer.bundler.executor import (
-    EXECUTOR_ADDRESS,
-    decode_amount_out,
-    encode_execute,
-    ether_of,
-)
+from rebalancer.bundler.execution import execute_call
 from rebalancer.bundler.fills import Log, decode_fills
 from rebalancer.bundler.head import Head
-from rebalancer.bundler.reverts import decode_revert, revert_of
-from rebalancer.bundler.steps import Permit
+from rebalancer.bundler.probes import balance_requests, overrides, read_balances, touched_tokens
+from rebalancer.bundler.reverts import decode_revert, reverted
 from rebalancer.errors import ReadError, SimulationReverted
-from rebalancer.evm.abi import encode_call, from_hex, to_hex
+from rebalancer.evm.abi import from_hex
 from rebalancer.evm.rpc import Rpc, RpcError
-from rebalancer.model import (
-    AddLeg,
-    Fill,
-    Leg,
-    Plan,
-    RemoveLeg,
-    Simulation,
-    SwapLeg,
-    Token,
-    UnwrapLeg,
-    WrapLeg,
-    contract_of,
-    mul_div_up,
-)
+from rebalancer.model import Fill, Plan, Simulation, Token, mul_div_up
 
 #: "Method not found" (JSON-RPC) and "method not supported" (EIP-1474).
 _UNSUPPORTED = (-32601, -32004)
@@ -147,15 +128,17 @@ def _between_balances(
     rpc: Rpc, head: Head, plan: Plan, calls: Sequence[Call]
 ) -> tuple[list[CallResult], dict[Token, int]] | None:
     """What each call does, and what they do together to the wallet's balances."""
-    tokens = _tokens(plan)
-    natives = _natives(plan)
-    probes = [_balance_request(token, plan.wallet, token in natives) for token in tokens]
+    tokens = touched_tokens(plan)
+    probes = balance_requests(plan, tokens)
     requests = [call.as_request(plan.wallet) for call in calls]
     results = _simulate(rpc, head, [*probes, *requests, *probes], validation=False)
     if results is None:
         return None
     split = len(probes)
-    before, after = (_balances(tokens, part) for part in (results[:split], results[-split:]))
+    before, after = (
+        read_balances(tokens, [(result.reason, result.return_data) for result in part])
+        for part in (results[:split], results[-split:])
+    )
     return results[split:-split], {token: after[token] - before[token] for token in tokens}
 
 
@@ -183,9 +166,8 @@ def _simulate(
     block = {
         "blockOverrides": {"number": hex(head.number + 1), "time": hex(head.timestamp + 1)},
         "calls": list(requests),
+        **overrides(requests),
     }
-    if any(request["to"] == ETHER_PROBE for request in requests):
-        block["stateOverrides"] = {ETHER_PROBE: {"code": ETHER_PROBE_CODE}}
     options = {"blockStateCalls": [block], "validation": validation, "traceTransfers": False}
     try:
         answer = rpc.call("eth_simulateV1", options, head.at)

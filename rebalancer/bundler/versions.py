@@ -79,6 +79,7 @@ def would_revert(rpc: Rpc, transaction: SignedTransaction) -> str | None:
         "from": transaction.sender,
         "to": transaction.to,
         "data": transaction.data,
+        "value": hex(transaction.value_wei),
         "gas": hex(transaction.gas_limit),
     }
     try:

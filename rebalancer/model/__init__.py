@@ -15,6 +15,8 @@ from rebalancer.model.leg import (
     SwapLeg,
     UnwrapLeg,
     WrapLeg,
+    contract_of,
+    forwards,
     share_token,
 )
 from rebalancer.model.outcome import (
@@ -119,8 +121,10 @@ __all__ = [
     "Valuation",
     "Watched",
     "WrapLeg",
+    "contract_of",
     "digest",
     "format_units",
+    "forwards",
     "mul_div_down",
     "mul_div_nearest",
     "mul_div_up",

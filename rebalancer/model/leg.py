@@ -6,6 +6,7 @@ trades, and what it pays at ``least``, below which the contract reverts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -164,6 +165,17 @@ class UnwrapLeg:
 
 
 Leg = SwapLeg | AddLeg | RemoveLeg | WrapLeg | UnwrapLeg
+
+
+def contract_of(leg: Leg) -> str:
+    """Address of the contract whose events tell what a leg did: its pair, or the wrapped token."""
+    return leg.wrapped.address if isinstance(leg, WrapLeg | UnwrapLeg) else leg.pair
+
+
+def forwards(legs: Sequence[Leg], index: int) -> bool:
+    """Whether a leg pays straight into the pair of the next one instead of the wallet."""
+    following = legs[index + 1] if index + 1 < len(legs) else None
+    return isinstance(following, SwapLeg) and following.chained
 
 
 def share_token(pair: str, amm: str, token0: Token, token1: Token) -> Token:

@@ -25,6 +25,18 @@ class Fill:
     more_in: Amount | None = field(default=None, metadata=ADDED_LATER)
     more_out: Amount | None = field(default=None, metadata=ADDED_LATER)
 
+    @property
+    def takes(self) -> tuple[Amount, ...]:
+        """All that went in, also where the leg before paid it."""
+        first = Amount(self.token_in, self.amount_in)
+        return (first,) if self.more_in is None else (first, self.more_in)
+
+    @property
+    def pays(self) -> tuple[Amount, ...]:
+        """All that came out, also where the next leg got it."""
+        first = Amount(self.token_out, self.amount_out)
+        return (first,) if self.more_out is None else (first, self.more_out)
+
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
@@ -40,7 +52,7 @@ class Simulation:
 class SignedTransaction:
     """A signed transaction of a bundle: ``raw`` is its wire form, enough to send it again.
 
-    ``purpose`` is ``approve`` or ``execute``.
+    ``purpose`` is ``approve`` or ``execute``; ``value_wei`` is the ether that it moves.
     """
 
     tx_hash: str
@@ -53,6 +65,7 @@ class SignedTransaction:
     max_priority_fee_wei: int
     data: str
     raw: str
+    value_wei: int = field(default=0, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rebalancer.model.canonical import ADDED_LATER
-from rebalancer.model.leg import SwapLeg
+from rebalancer.model.leg import Leg, SwapLeg, WrapLeg
 from rebalancer.model.token import Amount, Token
 
 
@@ -61,7 +61,8 @@ class Plan:
     ``nav_after_e8`` is the NAV at the same prices once the legs are done; gas is paid beside it.
     ``benefit_e8`` is the drift penalty that the plan removes. ``withdrawal`` stays in the wallet
     for its owner to take; positions and NAV are those without it. ``certificate``, canonical JSON,
-    proves how far from the best plan this one can be at most, see docs/optimal.md.
+    proves how far from the best plan this one can be at most, see docs/optimal.md. A slice of an
+    ``order`` names it by digest; its gas may cost ``most_gas_e8`` of what that order has left.
     """
 
     parent: str
@@ -84,13 +85,20 @@ class Plan:
     max_age_blocks: int
     withdrawal: Amount | None = field(default=None, metadata=ADDED_LATER)
     certificate: str | None = field(default=None, metadata=ADDED_LATER)
+    order: str | None = field(default=None, metadata=ADDED_LATER)
+    most_gas_e8: int | None = field(default=None, metadata=ADDED_LATER)
 
     def sold(self) -> tuple[Amount, ...]:
-        """What the executor takes from the wallet, one amount per token, in order of first use."""
+        """What the executor takes of the wallet's tokens, one amount per token, by first use.
+
+        Shares of pairs are tokens too; ether is none, it goes along with the transaction. What
+        an earlier leg paid to the wallet and a later one takes counts as well: it is taken.
+        """
+        legs: tuple[Leg, ...] = self.legs
         totals: dict[Token, int] = {}
-        for leg in self.legs:
-            if not leg.chained:
-                totals[leg.token_in] = totals.get(leg.token_in, 0) + leg.amount_in
+        for leg in legs:
+            for amount in () if isinstance(leg, WrapLeg) else leg.takes:
+                totals[amount.token] = totals.get(amount.token, 0) + amount.raw
         return tuple(Amount(token, raw) for token, raw in totals.items())
 
 

@@ -9,7 +9,7 @@ from bundler_fakes import TWO_HOPS, USDC, USDC_WETH, WALLET, WBTC, WBTC_WETH, WE
 from eth_abi.abi import encode
 
 from rebalancer.bundler.executor import EXECUTOR_ADDRESS
-from rebalancer.bundler.fills import SWAP, TRANSFER, decode_fills, net_changes
+from rebalancer.bundler.fills import SWAP, TRANSFER, decode_fills
 from rebalancer.errors import ExecutionError
 from rebalancer.evm.abi import to_hex
 from rebalancer.model import Fill
@@ -57,29 +57,12 @@ def test_other_logs_between_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("logs", "match"),
     [
-        ([], "hold 0 swaps"),
-        ([FIRST], "hold 1 swaps"),
-        ([FIRST, SECOND, SECOND], "hold 3 swaps"),
-        ([SECOND, FIRST], "swap 1 happened on"),
+        ([], "hold 0 steps"),
+        ([FIRST], "hold 1 steps"),
+        ([FIRST, SECOND, SECOND], "hold 3 steps"),
+        ([SECOND, FIRST], "step 1 happened on"),
     ],
 )
 def test_anything_but_the_plans_swaps_in_order_is_an_error(logs: list[Any], match: str) -> None:
     with pytest.raises(ExecutionError, match=match):
         decode_fills(TWO_HOPS, logs, EXECUTOR_ADDRESS)
-
-
-def test_net_changes_add_up_per_token_and_ignore_the_rest() -> None:
-    logs = [
-        transfer(USDC.address, WALLET, USDC_WETH, 100),
-        transfer(USDC.address, USDC_WETH, WALLET, 30),
-        transfer(WETH.address, USDC_WETH, WALLET, 7),
-        transfer(WETH.address, USDC_WETH, OTHER, 9),
-        transfer(WBTC.address, WALLET, WALLET, 5),
-        FIRST,
-        {**transfer(OTHER, WALLET, OTHER, 1), "topics": [TRANSFER, *[word(WALLET)] * 3]},  # NFT
-    ]
-    assert net_changes(logs, WALLET) == {
-        USDC.address.lower(): -70,
-        WETH.address.lower(): 7,
-        WBTC.address.lower(): 0,
-    }
