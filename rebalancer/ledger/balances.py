@@ -24,11 +24,15 @@ from rebalancer.model import Fill, Plan, Token, TransactionOutcome
 
 @dataclass(frozen=True, slots=True)
 class OurTransaction:
-    """A transaction that the ledger calls mined, as the ledger and the chain know it."""
+    """A transaction that the ledger calls mined, as the ledger and the chain know it.
+
+    ``payer`` paid its gas: the wallet, or who sent a Safe's.
+    """
 
     plan: Plan
     outcome: TransactionOutcome
     receipt: Receipt
+    payer: str
 
 
 def check_block(
@@ -108,7 +112,8 @@ def _native_change(chain: Chain, wallet: str, block: Block, ours: Sequence[OurTr
         and (tx.sender == owner or (tx.to == owner and tx.value_wei))
     ]
     receipts: Mapping[str, Receipt | None] = chain.receipts([tx.tx_hash for tx in others])
-    change = -sum(item.outcome.gas_cost_wei for item in ours)
+    # What a Safe executes is paid by whoever sent it.
+    change = -sum(item.outcome.gas_cost_wei for item in ours if item.payer.lower() == owner)
     for tx in others:
         receipt = receipts[tx.tx_hash]
         if receipt is None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from rebalancer.errors import LedgerError
 from rebalancer.ledger import log
+from rebalancer.ledger.pending import find
 from rebalancer.ledger.schema import OPEN_KINDS, events, submissions
 from rebalancer.ledger.schema import decisions as decision_table
 from rebalancer.ledger.store import Ledger
@@ -20,6 +21,7 @@ from rebalancer.model import (
     Price,
     Reason,
     Rebalance,
+    SignedTransaction,
     Snapshot,
     TransactionOutcome,
     Valuation,
@@ -198,6 +200,13 @@ def snapshot_of_plan(ledger: Ledger, plan_id: str) -> Snapshot:
     with ledger.reading() as connection:
         statement = select(decision_table.c.snapshot).where(decision_table.c.plan_id == plan_id)
         return log.get(connection, Snapshot, connection.execute(statement.limit(1)).scalar_one())
+
+
+def signed(ledger: Ledger, records: Iterable[TransactionRecord]) -> dict[str, SignedTransaction]:
+    """The transactions as they were signed, by hash."""
+    with ledger.reading() as connection:
+        found = {record.tx_hash: find(connection, record.tx_hash) for record in records}
+    return {tx_hash: item[1] for tx_hash, item in found.items() if item is not None}
 
 
 def _transactions(connection: Connection, portfolio: str | None) -> list[TransactionRecord]:

@@ -11,10 +11,17 @@ from rebalancer.ledger.balances import OurTransaction, check_block
 from rebalancer.ledger.chain import Chain, ChainTransaction, Receipt
 from rebalancer.ledger.findings import Finding
 from rebalancer.ledger.integrity import check_integrity
-from rebalancer.ledger.queries import TransactionRecord, plans, snapshot_of_plan, transactions
+from rebalancer.ledger.queries import (
+    TransactionRecord,
+    plans,
+    signed,
+    snapshot_of_plan,
+    transactions,
+)
+from rebalancer.ledger.safes import sender_of
 from rebalancer.ledger.store import Ledger
 from rebalancer.ledger.transactions import check_mined, check_record, check_unmined
-from rebalancer.model import Plan, Snapshot, Token
+from rebalancer.model import Plan, SignedTransaction, Snapshot, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ def reconcile(ledger: Ledger, rpc: Rpc, portfolio: str | None = None) -> Reconci
     all_here = [record for record in transactions(ledger) if record.chain_id == chain_id]
     facts = _Facts(
         plans=plans(ledger, {record.plan_id for record in all_here}),
+        signed=signed(ledger, all_here),
         receipts=chain.receipts([record.tx_hash for record in all_here]),
         known=chain.transactions([record.tx_hash for record in here]),
         canonical=chain.canonical_hashes(
@@ -98,12 +106,20 @@ def reconcile(ledger: Ledger, rpc: Rpc, portfolio: str | None = None) -> Reconci
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """Plans by id, receipts and transactions by hash, canonical block hashes by number."""
+    """Plans by id, receipts and transactions by hash, canonical block hashes by number.
+
+    ``signed`` are the transactions as the ledger has them, ``known`` as the chain does.
+    """
 
     plans: Mapping[str, Plan]
+    signed: Mapping[str, SignedTransaction]
     receipts: Mapping[str, Receipt | None]
     known: Mapping[str, ChainTransaction | None]
     canonical: Mapping[int, str | None]
+
+    def sender(self, record: TransactionRecord) -> str:
+        """Whose nonce a transaction has."""
+        return sender_of(self.signed[record.tx_hash], record.wallet)
 
 
 def _check(record: TransactionRecord, facts: _Facts) -> Iterator[Finding]:
@@ -114,7 +130,9 @@ def _check(record: TransactionRecord, facts: _Facts) -> Iterator[Finding]:
         return
     yield from check_record(record, record.outcome, plan)
     canonical = facts.canonical[record.outcome.block_number]
-    yield from check_mined(record, record.outcome, receipt, known, canonical)
+    yield from check_mined(
+        record, record.outcome, receipt, known, canonical, facts.signed[record.tx_hash]
+    )
 
 
 def _check_nonces(
@@ -125,24 +143,30 @@ def _check_nonces(
     head: int,
 ) -> Iterator[Finding]:
     """Nonces of transactions that may still be mined, or were, by the ledger, but are used up."""
-    used = {(record.wallet, record.nonce) for record in all_here if facts.receipts[record.tx_hash]}
-    counts = {wallet: chain.nonce(wallet, head) for wallet in {record.wallet for record in here}}
+    used = {
+        (facts.sender(record), record.nonce)
+        for record in all_here
+        if facts.receipts[record.tx_hash]
+    }
+    senders = {facts.sender(record) for record in here}
+    counts = {sender: chain.nonce(sender, head) for sender in senders}
     seen = set()
     for record in here:
-        slot = (record.wallet, record.nonce)
+        sender = facts.sender(record)
+        slot = (sender, record.nonce)
         if record.state == "dropped" or slot in used or slot in seen:
             continue
         seen.add(slot)
-        if counts[record.wallet] <= record.nonce:
+        if counts[sender] <= record.nonce:
             continue
         decided_at = facts.plans[record.plan_id].block_number
-        other = chain.mined_with_nonce(record.wallet, record.nonce, decided_at, head)
+        other = chain.mined_with_nonce(sender, record.nonce, decided_at, head)
         if other is not None and other.tx_hash in facts.receipts:
             continue  # ours after all; that its receipt is missing is reported above
         name = other.tx_hash if other else "a transaction that the ledger does not know"
         yield Finding(
             "nonce-taken",
-            f"nonce {record.nonce} of {record.wallet} was used by {name}",
+            f"nonce {record.nonce} of {sender} was used by {name}",
             tx_hash=record.tx_hash,
             plan_id=record.plan_id,
             block_number=other.block_number if other else None,
@@ -178,7 +202,9 @@ def _ours(records: Sequence[TransactionRecord], facts: _Facts) -> list[OurTransa
         hashes = {outcome.block_hash, receipt.block_hash, facts.canonical[outcome.block_number]}
         if len(hashes) > 1:
             return None
-        ours.append(OurTransaction(facts.plans[record.plan_id], outcome, receipt))
+        ours.append(
+            OurTransaction(facts.plans[record.plan_id], outcome, receipt, facts.sender(record))
+        )
     return ours
 
 

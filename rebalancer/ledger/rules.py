@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from rebalancer.errors import LedgerError, NonceConflict
 from rebalancer.ledger import log
@@ -80,33 +80,33 @@ def is_open_for(connection: Connection, tx_hash: str, plan_id: str) -> bool:
 
 
 def check_nonce(connection: Connection, bundle: Bundle, transaction: SignedTransaction) -> None:
-    """Raise NonceConflict when another plan's transaction has this nonce, mined or still open.
+    """Raise NonceConflict when another plan's transaction of the same sender has this nonce.
 
-    The lease keeps a second process of this machine out; this keeps out one that shares nothing but
-    the ledger.
+    Mined or still open; the sender is the wallet itself, unless that is a Safe. The lease keeps a
+    second process of this machine out; this keeps out one that shares nothing but the ledger.
     """
     statement = (
-        select(submissions.c.plan_id)
+        select(submissions.c.plan_id, submissions.c.bundle_id, submissions.c.position)
         .join(events, events.c.subject == submissions.c.tx_hash)
         .where(
             submissions.c.chain_id == bundle.chain_id,
-            func.lower(submissions.c.wallet) == bundle.wallet.lower(),
             submissions.c.nonce == transaction.nonce,
             submissions.c.plan_id != bundle.plan_id,
             submissions.c.event.in_(log.latest_submissions()),
             events.c.seq.in_(log.latest_transaction_events()),
             events.c.kind.in_((*OPEN_KINDS, "mined")),
         )
-        .limit(1)
     )
-    other = connection.execute(statement).scalar_one_or_none()
-    if other is not None:
-        raise NonceConflict(
-            f"nonce {transaction.nonce} of {bundle.wallet} belongs to plan {other[:12]} already",
-            hint="run again: every run settles what is open first, and reads the nonce anew",
-            tx_hash=transaction.tx_hash,
-            plan_id=bundle.plan_id,
-        )
+    for other, bundle_id, position in connection.execute(statement).all():
+        stored = log.get(connection, Bundle, bundle_id).transactions[position]
+        if stored.sender.lower() == transaction.sender.lower():
+            raise NonceConflict(
+                f"nonce {transaction.nonce} of {transaction.sender} belongs to plan"
+                f" {other[:12]} already",
+                hint="run again: every run settles what is open first, and reads the nonce anew",
+                tx_hash=transaction.tx_hash,
+                plan_id=bundle.plan_id,
+            )
 
 
 def check_version(connection: Connection, bundle: Bundle, replaced: str) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from rebalancer.ledger.chain import ChainTransaction, Receipt, SwapEvent
 from rebalancer.ledger.findings import Finding
 from rebalancer.ledger.queries import TransactionRecord
-from rebalancer.model import Fill, Plan, TransactionOutcome
+from rebalancer.ledger.safes import sender_of, trader_of
+from rebalancer.model import Fill, Plan, SignedTransaction, TransactionOutcome
 
 
 def check_record(
@@ -43,6 +44,7 @@ def check_mined(
     receipt: Receipt | None,
     known: ChainTransaction | None,
     canonical_hash: str | None,
+    signed: SignedTransaction,
 ) -> Iterator[Finding]:
     """What the ledger calls mined against the chain."""
     if canonical_hash != outcome.block_hash:
@@ -64,12 +66,14 @@ def check_mined(
         if expected != actual:
             text = f"{code} is {expected} in the ledger, {actual} on the chain"
             yield _amount(record, code, text, expected, actual)
-    if receipt.sender != record.wallet.lower():
-        yield _differs(record, "sender", "another wallet sent it", record.wallet, receipt.sender)
+    sender = sender_of(signed, record.wallet)
+    if receipt.sender != sender.lower():
+        yield _differs(record, "sender", "another wallet sent it", sender, receipt.sender)
     if known is None or known.nonce != record.nonce:
         text = "its nonce is another one on the chain"
         yield _differs(record, "nonce", text, record.nonce, known.nonce if known else None)
-    yield from _check_swaps(record, outcome, receipt)
+    trader = trader_of(signed, record.wallet, receipt.to)
+    yield from _check_swaps(record, outcome, receipt, trader)
 
 
 def check_unmined(
@@ -89,13 +93,13 @@ def _should_fill(record: TransactionRecord, outcome: TransactionOutcome) -> bool
 
 
 def _check_swaps(
-    record: TransactionRecord, outcome: TransactionOutcome, receipt: Receipt
+    record: TransactionRecord, outcome: TransactionOutcome, receipt: Receipt, trader: str
 ) -> Iterator[Finding]:
-    """The fills against the Swap events that the called contract caused.
+    """The fills against the Swap events that the called contract caused (``trader``).
 
     Others on the way (a token that trades when it is moved) are not ours.
     """
-    swaps = [swap for swap in receipt.swaps if swap.sender == receipt.to]
+    swaps = [swap for swap in receipt.swaps if swap.sender == trader]
     if len(swaps) != len(outcome.fills):
         text = f"the ledger has {len(outcome.fills)} fills, the chain {len(swaps)} swaps"
         yield _amount(record, "fills", text, len(outcome.fills), len(swaps))
