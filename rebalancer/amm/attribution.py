@@ -10,6 +10,7 @@ cause at a time, and valued after each:
     deposits        what came in from outside or left, at later prices
     trades          what the portfolio exchanged within itself, claims included
     other           what no transfer explains: rebasing, fees on transfer
+    gas             what transactions cost, of the native token above a gas reserve
     after           the later snapshot
 
 A part is the difference of two neighbouring steps, each rounded down once, so nothing is left over
@@ -19,12 +20,15 @@ An LP position starts from its fair value, half of it in each token, wherever th
 ``r0, r1`` the price ratios it would be worth ``V * (r0 + r1) / 2`` held, and ``V * sqrt(r0 * r1)``
 in the pool: the composition never adds value, and a pool that was pushed shows up in no part.
 Flows are valued where they ended up, at the later snapshot: what they gained on the way is theirs.
+
+With a gas reserve the native token above it is part of its wrapped one. Both move step by step side
+by side, so wrapping some is no change, and below the reserve the native one moves nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isqrt
 
@@ -33,9 +37,10 @@ from rebalancer.amm.fair import value_of_root_k_e8
 from rebalancer.amm.liquidity import effective_total_supply
 from rebalancer.amm.valuation import shares_ppm
 from rebalancer.model import Flow, LpHolding, PairState, Price, Reward, Snapshot, Token
+from rebalancer.model.canonical import ADDED_LATER
 
 #: The parts in the order of the steps.
-PARTS = ("price", "composition", "fees", "deposits", "trades", "other")
+PARTS = ("price", "composition", "fees", "deposits", "trades", "other", "gas")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Parts:
     deposits: int
     trades: int
     other: int
+    gas: int = field(default=0, metadata=ADDED_LATER)
 
     @property
     def flows(self) -> int:
@@ -56,7 +62,7 @@ class Parts:
 
     @property
     def total(self) -> int:
-        return self.price + self.composition + self.fees + self.flows
+        return self.price + self.composition + self.fees + self.flows + self.gas
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +99,13 @@ def attribute(
 
     All wallets of the portfolio count as one. ``flows`` are those after the earlier block up to the
     later one; a flow of nothing that the positions are about is passed over. Raises ReadError for a
-    position that either snapshot lacks a price for, and ValueError for snapshots of two portfolios
-    or in the wrong order.
+    position that either snapshot lacks a price for, and ValueError for snapshots of two portfolios,
+    with two gas reserves or in the wrong order.
     """
     if (before.wallet, before.numeraire) != (after.wallet, after.numeraire):
         raise ValueError("the snapshots are of two portfolios")
+    if before.gas_reserve != after.gas_reserve:
+        raise ValueError("the snapshots have two gas reserves")
     if before.block.number > after.block.number:
         raise ValueError("the snapshots are in the wrong order")
     before, after = before.whole(), after.whole()
@@ -134,7 +142,7 @@ def _parts(path: Sequence[int]) -> Parts:
 
 
 def _path(before: Snapshot, after: Snapshot, name: str, flows: Sequence[Flow]) -> list[int]:
-    """The position's value at each of the seven steps."""
+    """The position's value at each of the steps."""
     token = _token(before, name) or _token(after, name)
     if token is not None:
         return _token_path(before, after, token, flows)
@@ -147,15 +155,34 @@ def _path(before: Snapshot, after: Snapshot, name: str, flows: Sequence[Flow]) -
 def _token_path(
     before: Snapshot, after: Snapshot, token: Token, flows: Sequence[Flow]
 ) -> list[int]:
-    held, holds = before.balance(token), after.balance(token)
     mine = [flow for flow in flows if flow.asset == token.address]
-    deposited = held + _sum(mine, "deposit", "withdrawal")
-    traded = deposited + _sum(mine, "trade", "claim")
+    ether = [flow for flow in flows if flow.asset == after.native.token.address]
+    held = before.balance(token), before.native_wei
+    deposited = _moved(held, mine, ether, "deposit", "withdrawal")
+    traded = _moved(deposited, mine, ether, "trade", "claim")
+    final = after.balance(token), after.native_wei
+    unpaid = final[0], final[1] - _sum(ether, "gas")
     now = price_of(after, token)
+    steps = (held, held, held, deposited, traded, unpaid, final)
     return [
-        price_of(before, token).value_down(held),
-        *(now.value_down(raw) for raw in (held, held, held, deposited, traded, holds)),
+        price_of(before, token).value_down(before.owned(token)),
+        *(now.value_down(_owned(after, token, *step)) for step in steps),
     ]
+
+
+def _moved(
+    held: tuple[int, int], mine: Iterable[Flow], ether: Iterable[Flow], *kinds: str
+) -> tuple[int, int]:
+    """Balances of a token and of the native one after the flows of some kinds."""
+    return held[0] + _sum(mine, *kinds), held[1] + _sum(ether, *kinds)
+
+
+def _owned(snapshot: Snapshot, token: Token, raw: int, native_wei: int) -> int:
+    """What would count as ``token`` with these balances (``Snapshot.owned``)."""
+    reserve = snapshot.gas_reserve
+    if reserve is None or reserve.wrapped != token:
+        return raw
+    return raw + max(native_wei - reserve.wei, 0)
 
 
 _Held = tuple[PairState, LpHolding]
@@ -184,9 +211,9 @@ def _lp_path(
     pool = _pair(after, address)
     if pool is None:
         # The pool was emptied: what the shares would be worth there has no meaning.
-        path += [path[-1], path[-1], 0, 0]
+        path += [path[-1], path[-1], 0, 0, 0]
     else:
-        path += [_fair(after, pool, raw) for raw in (shares, deposited, traded, final)]
+        path += [_fair(after, pool, raw) for raw in (shares, deposited, traded, final, final)]
     rewards = _reward_path(before, after, start, end, flows)
     return [value + reward for value, reward in zip(path, rewards, strict=True)]
 
@@ -252,7 +279,7 @@ def _reward_path(
     now = price_of(after, token)
     worth = [now.value_down(raw) for raw in (owed, owes + claimed, owes)]
     then = price_of(before, token).value_down(owed) if owed else 0
-    return [then, worth[0], worth[0], worth[1], worth[1], worth[2], worth[2]]
+    return [then, worth[0], worth[0], worth[1], worth[1], *[worth[2]] * 3]
 
 
 def _raw(reward: Reward | None) -> int:

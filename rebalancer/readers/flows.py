@@ -6,6 +6,9 @@ is a claim, shares that this wallet put into it or took out are no flow. Of the 
 in which something of the portfolio came and something else left is a trade: a swap, liquidity added
 or removed. One that only brought is a deposit, one that only took a withdrawal; so buying a
 position with what is none of the portfolio's counts as a deposit.
+
+With a gas reserve ether counts, which no Transfer tells of: see ``native``. What the transactions
+cost is gas; what they moved, and what was wrapped and unwrapped, is taken with the rest.
 """
 
 from __future__ import annotations
@@ -13,9 +16,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from rebalancer.evm.abi import topic
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import BlockRef, Flow, FlowKind, Snapshot
-from rebalancer.readers.logs import TRANSFER, Log, LogScan, address_of, transfers_of, uints
+from rebalancer.readers.logs import (
+    TRANSFER,
+    Filter,
+    Log,
+    LogScan,
+    address_of,
+    transfers_of,
+    uints,
+    word,
+)
+from rebalancer.readers.native import NativeMove, read_native_moves
+
+#: WETH9's own events of ether that was wrapped and unwrapped for an owner.
+WRAPPED = topic("Deposit(address,uint256)")
+UNWRAPPED = topic("Withdrawal(address,uint256)")
 
 
 def read_flows(
@@ -30,12 +48,36 @@ def read_flows(
         return ()
     contracts = sorted(view.contracts)
     filters = [both for owner in sorted(view.owners) for both in transfers_of(owner, contracts)]
+    filters += view.wraps()
     scan = LogScan(tuple(filters), after.number + 1)
     logs = scan.advance(rpc, snapshot.block.number)
-    by_transaction: dict[str, list[Log]] = {}
+    by_transaction: dict[tuple[int, str], list[Log]] = {}
     for log in logs:
-        by_transaction.setdefault(log.tx_hash, []).append(log)
-    return tuple(flow for found in by_transaction.values() for flow in view.flows(found))
+        by_transaction.setdefault((log.block_number, log.tx_hash), []).append(log)
+    moves = _native_moves(rpc, snapshot, view, after.number, by_transaction)
+    keys = sorted(moves.keys() - by_transaction.keys())
+    in_order = sorted((*by_transaction, *keys), key=lambda key: key[0])
+    return tuple(
+        flow
+        for key in in_order
+        for flow in view.flows(*key, by_transaction.get(key, ()), moves.get(key))
+    )
+
+
+_Key = tuple[int, str]
+
+
+def _native_moves(
+    rpc: Rpc, snapshot: Snapshot, view: _View, after: int, found: Iterable[_Key]
+) -> dict[_Key, NativeMove]:
+    """What each transaction moved of the native token; nothing where it does not count."""
+    if view.wrapped is None:
+        return {}
+    known: dict[int, list[str]] = {}
+    for number, tx_hash in found:
+        known.setdefault(number, []).append(tx_hash)
+    moves = read_native_moves(rpc, view.wallet, after, snapshot.block.number, known)
+    return {(move.block_number, move.tx_hash): move for move in moves}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +85,7 @@ class _View:
     """What belongs to a portfolio: its wallets, ``assets`` by address, the farms of LP positions.
 
     ``farms`` are by pair, ``rewards`` the token that each farm pays; both are of ``wallet`` alone.
+    ``wrapped`` is the token that its ``native`` one counts as, above a gas reserve; None without.
     """
 
     wallet: str
@@ -50,6 +93,8 @@ class _View:
     assets: frozenset[str]
     farms: dict[str, str]
     rewards: dict[str, str]
+    native: str
+    wrapped: str | None
 
     @classmethod
     def of(cls, snapshot: Snapshot, positions: Sequence[str]) -> _View:
@@ -57,12 +102,16 @@ class _View:
         tokens = {a.token.address for a in snapshot.balances if a.token.symbol in names}
         pairs = {pair.address for pair in snapshot.pairs if pair.name in names}
         held = [h for h in snapshot.holdings if h.pair in pairs and h.farm is not None]
+        reserve = snapshot.gas_reserve
+        counts = reserve is not None and reserve.wrapped.address in tokens
         return cls(
             wallet=snapshot.wallet,
             owners=frozenset((snapshot.wallet, *(other.wallet for other in snapshot.watched))),
             assets=frozenset(tokens | pairs),
             farms={h.pair: str(h.farm) for h in held},
             rewards={str(h.farm): h.reward.address for h in held if h.reward is not None},
+            native=snapshot.native.token.address,
+            wrapped=reserve.wrapped.address if reserve is not None and counts else None,
         )
 
     @property
@@ -70,12 +119,30 @@ class _View:
         """Whose events tell all."""
         return self.assets | frozenset(self.rewards.values())
 
-    def flows(self, logs: Iterable[Log]) -> Iterator[Flow]:
-        """The flows of one transaction, claims first, then by asset."""
+    def wraps(self) -> list[Filter]:
+        """What tells of ether that a wallet wraps and unwraps: no Transfer does (WETH9)."""
+        if self.wrapped is None:
+            return []
+        return [
+            Filter((self.wrapped,), (event, word(owner)))
+            for owner in sorted(self.owners)
+            for event in (WRAPPED, UNWRAPPED)
+        ]
+
+    def flows(
+        self, block_number: int, tx_hash: str, logs: Iterable[Log], native: NativeMove | None = None
+    ) -> Iterator[Flow]:
+        """The flows of one transaction, gas and claims first, then by asset."""
         net: dict[str, int] = {}
-        block_number, tx_hash = 0, ""
+        if native is not None:
+            net[self.native] = native.wei
+            if native.gas_wei:
+                yield Flow(block_number, tx_hash, "gas", self.native, -native.gas_wei)
         for log in logs:
-            block_number, tx_hash = log.block_number, log.tx_hash
+            if log.topics[0] in (WRAPPED, UNWRAPPED) and len(log.topics) == 2:
+                (raw,) = uints(log, 1)
+                signed = raw if log.topics[0] == WRAPPED else -raw
+                net[log.address] = net.get(log.address, 0) + signed
             # A fourth topic makes it ERC-721's Transfer of the same signature.
             if len(log.topics) != 3 or log.topics[0] != TRANSFER:
                 continue

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isqrt
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rebalancer.amm import value
 from rebalancer.amm.attribution import Attribution, Parts, attribute
@@ -18,6 +21,7 @@ from rebalancer.model import (
     BlockRef,
     Flow,
     FlowKind,
+    GasReserve,
     LpHolding,
     PairState,
     Price,
@@ -275,3 +279,85 @@ def test_what_does_not_belong_together__is_refused() -> None:
         attribute(snapshot(), replace(snapshot(200), wallet="0xother"), NAMES, ())
     with pytest.raises(ReadError, match="no price for WETH at block 200"):
         attribute(snapshot(), replace(snapshot(200), prices=snapshot().prices[1:]), NAMES, ())
+
+
+# With a gas reserve: ether above it is WETH
+
+
+GAS = 10**15
+ETH = Token("0x" + "0" * 40, "ETH", 18)
+
+
+def with_ether(native_wei: int, **more: Any) -> Snapshot:
+    """A fifth of an ether stays for gas."""
+    return replace(
+        snapshot(**more),
+        native=Price(ETH, 2_000 * E8, ETHER, "feed", 0),
+        native_wei=native_wei,
+        gas_reserve=GasReserve(WETH, ETHER // 5),
+    )
+
+
+def test_gas__is_a_part_of_its_own() -> None:
+    before, after = with_ether(2 * ETHER), with_ether(2 * ETHER - GAS, number=200)
+    found = explain(before, after, [flow("gas", ETH.address, -GAS)])
+    assert change(found, "WETH") == Parts(0, 0, 0, 0, 0, 0, gas=-2 * E8)
+    assert found.nav_before_e8 - found.nav_after_e8 == 2 * E8
+
+
+def test_gas__of_what_is_below_the_reserve__moves_no_position() -> None:
+    before, after = with_ether(ETHER // 5 + 1), with_ether(ETHER // 5 - GAS, number=200)
+    found = explain(before, after, [flow("gas", ETH.address, -GAS - 1)])
+    assert found.nav.total == 0
+    assert found.nav_before_e8 == found.nav_after_e8
+
+
+def test_wrapping__is_no_change() -> None:
+    before, after = with_ether(3 * ETHER), with_ether(ETHER, number=200, weth=12 * ETHER)
+    flows = [flow("trade", ETH.address, -2 * ETHER), flow("trade", WETH.address, 2 * ETHER)]
+    assert change(explain(before, after, flows), "WETH") == Parts(0, 0, 0, 0, 0, 0)
+
+
+def test_ether_sold_and_ether_that_came__are_a_trade_and_a_deposit() -> None:
+    before = with_ether(3 * ETHER)
+    after = with_ether(4 * ETHER - GAS, number=200, usdc=22_000 * 10**6)
+    flows = [
+        flow("trade", ETH.address, -ETHER),
+        flow("trade", USDC.address, 2_000 * 10**6),
+        flow("gas", ETH.address, -GAS),
+        flow("deposit", ETH.address, 2 * ETHER),
+    ]
+    found = explain(before, after, flows)
+    assert change(found, "WETH") == Parts(0, 0, 0, 4_000 * E8, -2_000 * E8, 0, gas=-2 * E8)
+    assert change(found, "USDC") == Parts(0, 0, 0, 0, 2_000 * E8, 0)
+
+
+@given(
+    native=st.tuples(*[st.integers(0, 10**18)] * 2),
+    raws=st.tuples(*[st.integers(0, 10**19)] * 2),
+    dollars=st.integers(1, 10**5),
+    moved=st.lists(
+        st.tuples(
+            st.sampled_from(["deposit", "withdrawal", "trade", "gas"]),
+            st.sampled_from([ETH.address, WETH.address]),
+            st.integers(-(10**18), 10**18),
+        ),
+        max_size=5,
+    ),
+)
+@settings(max_examples=200)
+def test_whatever_moved__the_parts_add_up_to_the_unit(
+    native: tuple[int, int], raws: tuple[int, int], dollars: int, moved: list[Any]
+) -> None:
+    """Flows that explain too much, too little or nothing: the rest is the other part."""
+    before = with_ether(native[0], weth=raws[0])
+    after = with_ether(native[1], number=200, weth=raws[1], dollars=dollars)
+    found = explain(before, after, [flow(*one) for one in moved])
+    (weth,) = [c for c in found.positions if c.name == "WETH"]
+    assert weth.after_e8 == after.price(WETH).value_down(after.owned(WETH))
+
+
+def test_two_gas_reserves__refused() -> None:
+    before = with_ether(ETHER)
+    with pytest.raises(ValueError, match="two gas reserves"):
+        attribute(before, replace(before, gas_reserve=None), NAMES, ())

@@ -12,6 +12,7 @@ from rebalancer.model import (
     Amount,
     BlockRef,
     Flow,
+    GasReserve,
     LpHolding,
     PairState,
     Price,
@@ -20,7 +21,7 @@ from rebalancer.model import (
     Token,
     Watched,
 )
-from rebalancer.readers.flows import read_flows
+from rebalancer.readers.flows import WRAPPED, read_flows
 from rebalancer.readers.logs import TRANSFER, word
 
 WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -193,3 +194,70 @@ def test_nothing_to_look_for__asks_nothing(positions: tuple[str, ...]) -> None:
     node = Logs()
     assert read_flows(node, snapshot(), positions, THEN) == ()
     assert node.asked == []
+
+
+# With a gas reserve: ether above it counts
+
+
+ETH = Token("0x" + "00" * 20, "ETH", 18)
+
+
+class Ether(Logs):
+    """The wallet's one transaction, number 1, in block 150, and later some ether."""
+
+    def __init__(self, *transfers: tuple[int, str, str, str, int], wraps: int = 0) -> None:
+        super().__init__(*transfers)
+        if wraps:
+            log = {**self.raw[0], "address": WETH.address, "topics": [WRAPPED, word(WALLET)]}
+            log |= {"data": f"0x{wraps:064x}", "transactionHash": f"0x{1:064x}"}
+            self.raw.append({**log, "logIndex": hex(999)})
+
+    def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        if calls[0][0] == "eth_getLogs":
+            return super().batch(calls)
+        return [self._ether(method, *params) for method, params in calls]
+
+    def _ether(self, method: str, what: str, block: Any = None) -> Any:
+        name = f"0x{1:064x}"
+        if method == "eth_getBlockByNumber":
+            return {"transactions": [{"hash": name, "from": WALLET.lower(), "value": hex(50)}]}
+        if method == "eth_getTransactionReceipt":
+            assert what == name
+            return {"gasUsed": hex(3), "effectiveGasPrice": hex(2), "status": "0x1"}
+        number = int(block, 16)
+        if method == "eth_getTransactionCount":
+            return hex(4 + (number >= 150))
+        assert method == "eth_getBalance"
+        return hex(1_000 - 56 * (number >= 150) + 9 * (number >= 170))
+
+
+def with_ether(node: Logs, positions: Sequence[str] = POSITIONS) -> list[tuple[Any, ...]]:
+    ether = Price(ETH, 1, 1, "", 0)
+    at = replace(snapshot(), native=ether, gas_reserve=GasReserve(WETH, 10))
+    found = read_flows(node, at, positions, THEN)
+    return [(flow.block_number, flow.kind, flow.asset, flow.raw) for flow in found]
+
+
+def test_ether_that_buys__is_a_trade_with_its_gas_and_what_came_a_deposit() -> None:
+    """Executor: the ether goes along, the tokens come from the pair; no Transfer of WETH to us."""
+    assert with_ether(Ether((1, USDC.address, PAIR.address, WALLET, 7))) == [
+        (150, "gas", ETH.address, -6),
+        (150, "trade", ETH.address, -50),
+        (150, "trade", USDC.address, 7),
+        (200, "deposit", ETH.address, 9),
+    ]
+
+
+def test_ether_that_is_wrapped_by_hand__is_a_trade_with_itself() -> None:
+    assert with_ether(Ether((2, USDC.address, STRANGER, WALLET, 7), wraps=50)) == [
+        (150, "deposit", USDC.address, 7),
+        (150, "gas", ETH.address, -6),
+        (150, "trade", ETH.address, -50),
+        (150, "trade", WETH.address, 50),
+        (200, "deposit", ETH.address, 9),
+    ]
+
+
+def test_wrapped_token_that_is_no_position__is_not_asked_for() -> None:
+    node = Logs((1, USDC.address, STRANGER, WALLET, 7))
+    assert with_ether(node, ("USDC", "DAI")) == [(150, "deposit", USDC.address, 7)]
