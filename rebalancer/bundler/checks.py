@@ -88,6 +88,20 @@ def check_gas_limits(
             )
 
 
+def check_ether(rpc: Rpc, wallet: str, value_wei: int, head: Head) -> None:
+    """Raise InsufficientGas unless the wallet has the ether that a plan wraps."""
+    if not value_wei:
+        return
+    balance_wei = int(rpc.call("eth_getBalance", wallet, head.at), 16)
+    if balance_wei < value_wei:
+        raise InsufficientGas(
+            f"the wallet {wallet} has {format_units(balance_wei, 18)} of the native currency,"
+            f" the plan wraps {format_units(value_wei, 18)} of it",
+            hint=f"send it {format_units(value_wei - balance_wei, 18)} more, and gas beside it",
+            block=head.number,
+        )
+
+
 def check_purse(
     rpc: Rpc,
     wallet: str,

@@ -32,6 +32,7 @@ from rebalancer.errors import ExecutorMissing, PlanError
 from rebalancer.evm.abi import create2_address, decode_output, from_hex
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import (
+    PPM,
     AddLeg,
     Amount,
     Leg,
@@ -50,6 +51,8 @@ MAX_LEGS = 32
 ANY_BASE_FEE_WEI = 2**64 - 1
 #: More than any balance: a token that is watched, but has no floor.
 _ANY_LOSS = 2**128 - 1
+#: What an addition may leave of all that was brought, of what it takes.
+_DUST_PPM = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +160,21 @@ def net_floors(legs: Sequence[Leg], *, as_wallet: bool = False) -> tuple[Watch, 
 
 
 def gained_amounts(legs: Sequence[Leg]) -> frozenset[tuple[int, str]]:
-    """Swaps and additions that take exactly what the legs before them bring, as (leg, token)."""
+    """Swaps and additions that take all that the legs before them bring, as (leg, token).
+
+    An addition asks for as much of token1 as its token0 does: of what was brought of it the ratio
+    may leave a little, without that anything else is taken while nothing else trades.
+    """
     found = set()
     net: dict[str, int] = {}
     for index, leg in enumerate(legs):
-        for amount in _taken(leg):
+        for side, amount in enumerate(_taken(leg)):
             token = amount.token.address
-            if isinstance(leg, SwapLeg | AddLeg) and net.get(token, 0) == amount.raw:
+            left = net.get(token, 0) - amount.raw
+            most = amount.raw * _DUST_PPM // PPM if isinstance(leg, AddLeg) and side == 1 else 0
+            if isinstance(leg, SwapLeg | AddLeg) and 0 <= left <= most:
                 found.add((index, token))
-            net[token] = net.get(token, 0) - amount.raw
+            net[token] = left
         if not isinstance(leg, UnwrapLeg) and not forwards(legs, index):
             for amount in leg.pays:
                 net[amount.token.address] = net.get(amount.token.address, 0) + amount.raw

@@ -74,6 +74,8 @@ def dry_run(
     head = read_head(rpc)
     check_mode(rpc, mode, plan.wallet, head.at)
     checks.check_fresh(rpc, plan, head)
+    value_wei = ether_of(plan.legs)
+    checks.check_ether(rpc, plan.wallet, value_wei, head)
     if mode == "safe":
         # Who pays the gas, with which nonce, is not known before the owners have signed.
         calls = calls_of(rpc, plan, mode, head, approvals, None)
@@ -87,7 +89,6 @@ def dry_run(
     gas_limits = tuple(gas_limit_for(gas_used) for gas_used in rehearsal.gas_used)
     checks.check_gas_limits(gas_limits, head, tx_gas_cap)
     check_worth(plan, sum(rehearsal.gas_used), fees.next_price_wei)
-    value_wei = ether_of(plan.legs)
     max_cost_wei = checks.check_purse(rpc, plan.wallet, gas_limits, fees, head, value_wei)
 
     transactions = _transactions(plan, calls, nonce, gas_limits, fees)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rebalancer.bundler import checks
 from rebalancer.bundler.approvals import ApprovalPolicy
 from rebalancer.bundler.calls import Call, UnsignedTransaction
-from rebalancer.bundler.executor import EXECUTOR
+from rebalancer.bundler.executor import EXECUTOR, ether_of
 from rebalancer.bundler.fees import read_fees
 from rebalancer.bundler.head import Head, check_chain, read_head
 from rebalancer.bundler.modes import calls_of, check_mode
@@ -62,6 +62,7 @@ def propose(
     head = read_head(rpc)
     check_mode(rpc, "safe", plan.wallet, head.at)
     checks.check_fresh(rpc, plan, head)
+    checks.check_ether(rpc, plan.wallet, ether_of(plan.legs), head)
     safe = read_safe(rpc, plan.wallet, head.at)
     calls = calls_of(rpc, plan, "safe", head, approvals, None)
     simulation = rehearse(rpc, head, plan, calls, tolerance_ppm)

@@ -66,13 +66,14 @@ class Proposal:
     operation: int
     hash: str
     calls: tuple[Call, ...]
+    value_wei: int = 0
 
     def service_document(self) -> dict[str, Any]:
         """As Safe's transaction service and its SDKs have it; without sender and signature."""
         return {
             "safe": self.safe,
             "to": self.to,
-            "value": "0",
+            "value": str(self.value_wei),
             "data": to_hex(self.data),
             "operation": self.operation,
             "safeTxGas": "0",
@@ -98,7 +99,7 @@ class Proposal:
             "transactions": [
                 {
                     "to": call.to,
-                    "value": "0",
+                    "value": str(call.value_wei),
                     "data": to_hex(call.data),
                     "contractMethod": None,
                     "contractInputsValues": None,
@@ -127,8 +128,9 @@ def make_proposal(rpc: Rpc, chain_id: int, safe: SafeAccount, calls: Sequence[Ca
     Raises ConfigError where MultiSend is missing, ExecutionError when the Safe would have another
     hash signed than we compute.
     """
+    value_wei = 0  # MultiSend runs as the Safe: what its calls send is the Safe's already
     if len(calls) == 1:
-        to, data, operation = calls[0].to, calls[0].data, CALL
+        to, data, operation, value_wei = calls[0].to, calls[0].data, CALL, calls[0].value_wei
     else:
         if not from_hex(rpc.call("eth_getCode", MULTI_SEND, "latest")):
             raise ConfigError(
@@ -136,7 +138,7 @@ def make_proposal(rpc: Rpc, chain_id: int, safe: SafeAccount, calls: Sequence[Ca
                 hint="give the executor its allowances first (approvals: never)",
             )
         to, data, operation = MULTI_SEND, encode_multi_send(calls), DELEGATE_CALL
-    fields = (to, 0, data, operation, 0, 0, 0, NOBODY, NOBODY, safe.nonce)
+    fields = (to, value_wei, data, operation, 0, 0, 0, NOBODY, NOBODY, safe.nonce)
     digest = safe_tx_hash(chain_id, safe.address, *fields[:4], safe.nonce)
     request = {"to": safe.address, "data": to_hex(encode_call(_GET_HASH, *fields))}
     told = from_hex(rpc.call("eth_call", request, "latest"))
@@ -145,8 +147,9 @@ def make_proposal(rpc: Rpc, chain_id: int, safe: SafeAccount, calls: Sequence[Ca
             f"the Safe {safe.address} would have another hash signed than this transaction's",
             hint="do not sign: the node lies, or the contract is no Safe of version 1.3 or newer",
         )
+    hashed, made = to_hex(digest), tuple(calls)
     return Proposal(
-        chain_id, safe.address, safe.nonce, to, data, operation, to_hex(digest), tuple(calls)
+        chain_id, safe.address, safe.nonce, to, data, operation, hashed, made, value_wei
     )
 
 
@@ -155,7 +158,7 @@ def encode_multi_send(calls: Sequence[Call]) -> bytes:
     packed = b"".join(
         bytes([CALL])
         + from_hex(call.to)
-        + bytes(32)
+        + call.value_wei.to_bytes(32, "big")
         + len(call.data).to_bytes(32, "big")
         + call.data
         for call in calls
@@ -193,7 +196,7 @@ def execution_call(proposal: Proposal, safe: SafeAccount, signatures: dict[str, 
     data = encode_call(
         _EXECUTE,
         proposal.to,
-        0,
+        proposal.value_wei,
         proposal.data,
         proposal.operation,
         0,
