@@ -170,6 +170,10 @@ def _summary(result: CycleResult) -> str:
         from rebalancer.cli.rebalance import awaited
 
         return head + awaited(result)
+    if result.proposed is not None:
+        from rebalancer.cli.rebalance import proposed
+
+        return head + proposed(result)
     if result.outcomes:
         return head + f"rebalanced in {result.outcomes[-1].tx_hash}"
     return head + f"would rebalance, {len(evaluation.decision.plan.legs)} leg(s) (dry run)"

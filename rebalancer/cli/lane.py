@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CONFIRMATIONS = 2
 
 
-def open_lane(session: Session, signer: Signer) -> Lane:
+def open_lane(session: Session, signer: Signer | None) -> Lane:
     """The lane that the portfolio file asks for; raises ConfigError where .env lacks its part."""
     from rebalancer.bundler.lane import Lane
     from rebalancer.cli.session import state_folder

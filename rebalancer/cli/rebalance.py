@@ -64,6 +64,9 @@ def cycle_document(result: CycleResult) -> dict[str, Any]:
         ],
         **decision_document(evaluation.decision),
     }
+    if result.proposed is not None:
+        document["proposal"] = result.proposed.proposal.service_document()
+        document["simulation"] = to_plain(result.proposed.simulation)
     if result.dry_run is not None:
         document["simulation"] = to_plain(result.dry_run.simulation)
     if result.outcomes and isinstance(evaluation.decision, Rebalance):
@@ -89,6 +92,10 @@ def show_cycle(result: CycleResult) -> None:
         mined = ", ".join(outcome.tx_hash for outcome in item.outcomes) or "nothing was mined"
         show(f"an earlier run was settled: {mined}")
     show(decision_view(evaluation.decision, evaluation.valuation.numeraire))
+    if result.proposed is not None:
+        show(simulation_view(result.proposed.simulation))
+        show_line(proposed(result))
+        return
     if result.dry_run is None or not isinstance(evaluation.decision, Rebalance):
         return
     show(simulation_view(result.dry_run.simulation))
@@ -115,6 +122,18 @@ def awaited(result: CycleResult) -> str:
     """What a person has to do before the plan is signed."""
     plan_id = "" if result.dry_run is None else result.dry_run.plan_id
     return f"larger than approve_above: nothing is signed before `rebalancer approve {plan_id}`"
+
+
+def proposed(result: CycleResult) -> str:
+    """What a Safe's owners have to do, where too few of their keys are at hand."""
+    from rebalancer.cli.propose import to_sign
+
+    if result.proposed is None:
+        return ""
+    return (
+        f"proposed, not sent: {to_sign(result.proposed)}; `rebalancer propose --out FILE` makes the"
+        " file for their Safe's interface"
+    )
 
 
 def gas_cost_e8(result: CycleResult) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,20 +133,34 @@ class Session:
         return None if text is None else withdrawal_of(self.resolved, text)
 
     def cycle(self, execute: bool, withdrawal: Amount | None = None) -> CycleResult:
-        """One keeper cycle, holding the wallet's lease while it may send."""
+        """One keeper cycle, holding the lease of whoever's nonce it may use while it may send."""
+        from rebalancer.cli.keys import open_keys
         from rebalancer.cli.lane import open_lane
         from rebalancer.keeper.cycle import run, run_dry
-        from rebalancer.keeper.lease import hold_lease
 
         with self.ledger() as ledger:
             if not execute:
                 return run_dry(self.rpc, self.resolved, ledger, withdrawal)
-            signer = self.signer()
-            wallet = self.resolved.portfolio.wallet
-            with hold_lease(self.lease_folder(), self.resolved.network.chain_id, wallet):
-                lane = open_lane(self, signer)
-                pace = self.pace()
-                return run(self.rpc, self.resolved, ledger, signer, pace, lane, withdrawal)
+            keys = open_keys(self)
+            with self.leases(keys.signer):
+                lane = open_lane(self, keys.signer)
+                pace, owners = self.pace(), keys.owners
+                return run(
+                    self.rpc, self.resolved, ledger, keys.signer, pace, lane, withdrawal, owners
+                )
+
+    @contextmanager
+    def leases(self, sender: Signer | None) -> Iterator[None]:
+        """The lease of the wallet, and that of who sends for a wallet which is a Safe."""
+        from rebalancer.keeper.lease import hold_lease
+
+        wallet, chain_id = self.resolved.portfolio.wallet, self.resolved.network.chain_id
+        folder = self.lease_folder()
+        with ExitStack() as held:
+            held.enter_context(hold_lease(folder, chain_id, wallet))
+            if sender is not None and sender.address.lower() != wallet.lower():
+                held.enter_context(hold_lease(folder, chain_id, sender.address))
+            yield
 
     def pace(self) -> Pace:
         """Waiting by this machine's clock; a local Anvil is asked more often."""
@@ -178,7 +194,20 @@ class Session:
         return f"anvil-{str(self.anvil_instance)[2:10]}"
 
     def signer(self) -> Signer:
-        """What signs for the wallet: keystore, private key, or the public key of a dev account.
+        """What signs for the wallet, or sends for a Safe; raises ConfigError without a key."""
+        from rebalancer.cli.keys import open_keys
+
+        safe = self.resolved.portfolio.mode == "safe"
+        signer = open_keys(self).signer if safe else self.signer_if_any()
+        if signer is None:
+            raise ConfigError(
+                "there is no key to sign with",
+                hint="set REBALANCER_KEYSTORE or REBALANCER_PRIVATE_KEY in .env (see .env.example)",
+            )
+        return signer
+
+    def signer_if_any(self) -> Signer | None:
+        """Keystore, private key, or the public key of a dev account; None without any of them.
 
         A dev account's key is public knowledge, so it is used on a local Anvil alone.
         """
@@ -190,16 +219,13 @@ class Session:
         key = self.environment.get(PRIVATE_KEY)
         if key is not None:
             return LocalSigner.from_key(key)
-        if self.anvil_instance is not None:
+        if self.anvil_instance is not None and self.resolved.portfolio.mode != "safe":
             from rebalancer.devchain.accounts import dev_key
 
             key = dev_key(self.resolved.portfolio.wallet)
             if key is not None:
                 return LocalSigner.from_key(key)
-        raise ConfigError(
-            "there is no key to sign with",
-            hint="set REBALANCER_KEYSTORE or REBALANCER_PRIVATE_KEY in .env (see .env.example)",
-        )
+        return None
 
 
 def state_folder() -> Path:

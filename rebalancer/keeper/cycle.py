@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rebalancer.amm.valuation import value
 from rebalancer.bundler.follow import Pace
 from rebalancer.bundler.lane import Lane
-from rebalancer.bundler.prepare import DryRun, dry_run, prepare
+from rebalancer.bundler.prepare import DryRun, dry_run
+from rebalancer.bundler.propose import Proposed
 from rebalancer.bundler.recover import recover
 from rebalancer.bundler.signer import Signer
 from rebalancer.bundler.submit import Settlement, submit
@@ -17,6 +18,7 @@ from rebalancer.errors import Paused, PlanError, ReadError
 from rebalancer.evm.rpc import Rpc
 from rebalancer.keeper.approved import as_approved
 from rebalancer.keeper.circumstances import circumstances
+from rebalancer.keeper.signing import sign_plan
 from rebalancer.ledger.codec import Approval
 from rebalancer.ledger.consent import newest_approval, pause_reason, use_approval
 from rebalancer.ledger.store import Ledger
@@ -51,7 +53,7 @@ class CycleResult:
     ``recovered`` are bundles of an earlier run that this one brought to their end. ``after`` is the
     portfolio at the block of the last transaction, or ``after_unread`` says why it could not be
     read, which changes nothing about what was done. ``awaits_approval``: the plan was not signed,
-    a person has to approve it first.
+    a person has to approve it first. ``proposed``: nor was it here, owners of the Safe have to.
     """
 
     recovered: tuple[Settlement, ...]
@@ -62,6 +64,7 @@ class CycleResult:
     after: Valuation | None = None
     after_unread: str = ""
     awaits_approval: bool = False
+    proposed: Proposed | None = None
 
 
 def evaluate(
@@ -119,12 +122,16 @@ def run(
     rpc: Rpc,
     resolved: ResolvedPortfolio,
     ledger: Ledger,
-    signer: Signer,
+    signer: Signer | None,
     pace: Pace,
     lane: Lane | None = None,
     withdrawal: Amount | None = None,
+    owners: Sequence[Signer] = (),
 ) -> CycleResult:
-    """A cycle that trades when it should; what an earlier run left open is settled first."""
+    """A cycle that trades when it should; what an earlier run left open is settled first.
+
+    ``signer`` and ``owners`` are the keys that are at hand, as for ``sign_plan``.
+    """
     portfolio = resolved.portfolio
     lane = lane or Lane(signer=signer)
     lane.guard()
@@ -144,9 +151,9 @@ def run(
             rpc, plan, approvals=portfolio.approvals, tx_gas_cap=cap, mode=portfolio.mode
         )
         return CycleResult(recovered, evaluation, decision_id, rehearsed, awaits_approval=True)
-    prepared = prepare(
-        rpc, plan, signer, approvals=portfolio.approvals, tx_gas_cap=cap, mode=portfolio.mode
-    )
+    prepared = sign_plan(rpc, resolved, plan, signer, owners)
+    if isinstance(prepared, Proposed):
+        return CycleResult(recovered, evaluation, decision_id, proposed=prepared)
     check_not_paused(ledger, portfolio.name)
     if consent is not None:
         use_approval(ledger, consent, digest(plan))
