@@ -16,9 +16,9 @@ class Flow:
     """Net change of one asset in one transaction, read from Transfer events.
 
     ``asset`` is the address of a token or, for LP shares, of the pair; the native token is at the
-    zero address, read from balances and without a ``tx_hash`` where none of ours moved it. ``raw`` is in its smallest
-    unit, positive for what came. Staking shares in a position's own farm is no flow. ``farm`` is
-    the one that a claim was paid by.
+    zero address, read from balances and without a ``tx_hash`` where no known transaction moved it.
+    ``raw`` is in its smallest unit, positive for what came. Staking shares in a position's own farm
+    is no flow. ``farm`` is the one that a claim was paid by.
     """
 
     block_number: int
