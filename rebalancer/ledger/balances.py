@@ -4,10 +4,12 @@ Per token, to the smallest unit:
 
     balance(block) - balance(parent) = our fills + transfers that are not ours + gifts to pairs
 
-A gift is what a pair had above its reserves: its Swap event counts that as paid in, the wallet did
-not pay it. It is proven by our transaction's own Transfer events, and noted. Of the native token:
+A gift is what a pair had above its reserves, or of its own shares: its events count that as paid
+in, the wallet did not pay it. It is proven by our transaction's own Transfer events, and noted. Of
+the native token:
 
-    balance(block) - balance(parent) = -our gas + transactions that are not ours + withdrawals
+    balance(block) - balance(parent) = -our gas - wrapped + unwrapped by us
+                                       + transactions that are not ours + withdrawals
 
 Ether that contracts pay in or out (internal calls) is in no log, and stays unexplained.
 """
@@ -19,20 +21,23 @@ from dataclasses import dataclass
 
 from rebalancer.ledger.chain import Block, Chain, Receipt
 from rebalancer.ledger.findings import Finding
-from rebalancer.model import Fill, Plan, Token, TransactionOutcome
+from rebalancer.ledger.moves import is_chained, natives_of, wallet_changes
+from rebalancer.model import Leg, Plan, Token, TransactionOutcome, UnwrapLeg, WrapLeg
 
 
 @dataclass(frozen=True, slots=True)
 class OurTransaction:
     """A transaction that the ledger calls mined, as the ledger and the chain know it.
 
-    ``payer`` paid its gas: the wallet, or who sent a Safe's.
+    ``payer`` paid its gas: the wallet, or who sent a Safe's. ``trader``, lower case, is who asked
+    pairs and wrapped ether for its steps: the executor, or the wallet itself.
     """
 
     plan: Plan
     outcome: TransactionOutcome
     receipt: Receipt
     payer: str
+    trader: str
 
 
 def check_block(
@@ -69,37 +74,36 @@ def check_block(
 
 
 def _net_of_fills(ours: Sequence[OurTransaction]) -> dict[str, int]:
-    """Net change by token address (lower case): chained legs pass the wallet by."""
+    """Net change by token address (lower case), ether too."""
     net: dict[str, int] = {}
     for item in ours:
-        legs = item.plan.legs
-        for fill in item.outcome.fills:
-            token_in, token_out = fill.token_in.address.lower(), fill.token_out.address.lower()
-            if not legs[fill.index].chained:
-                net[token_in] = net.get(token_in, 0) - fill.amount_in
-            following = fill.index + 1
-            if following == len(legs) or not legs[following].chained:
-                net[token_out] = net.get(token_out, 0) + fill.amount_out
+        for token, change in wallet_changes(item.plan, item.outcome.fills).items():
+            address = token.address.lower()
+            net[address] = net.get(address, 0) + change
     return net
 
 
 def _gifts(item: OurTransaction, wallet: str) -> dict[tuple[str, str], int]:
-    """What pairs counted as paid in beyond what the wallet paid them, by (pair, token)."""
+    """What pairs counted as paid in beyond what the wallet paid them, by (pair, token).
+
+    Ether that was wrapped for a pair comes from whoever wrapped it.
+    """
     gifts: dict[tuple[str, str], int] = {}
+    legs: Sequence[Leg] = item.plan.legs
     for fill in item.outcome.fills:
-        if not item.plan.legs[fill.index].chained:
-            key = _pair_and_token(fill)
-            gifts[key] = gifts.get(key, 0) + fill.amount_in
+        leg = legs[fill.index]
+        wrapped_for = fill.index > 0 and isinstance(legs[fill.index - 1], WrapLeg)
+        if isinstance(leg, WrapLeg | UnwrapLeg) or (is_chained(leg) and not wrapped_for):
+            continue
+        for amount in fill.takes:
+            key = (fill.pair.lower(), amount.token.address.lower())
+            gifts[key] = gifts.get(key, 0) + amount.raw
     for transfer in item.receipt.transfers:
         key = (transfer.receiver, transfer.token)
-        if key in gifts and transfer.sender == wallet.lower():
+        if key in gifts and transfer.sender in (wallet.lower(), item.trader):
             gifts[key] -= transfer.amount
     # Less than was paid is no gift: a fee on transfer, or a lie; the balance will not add up.
     return {key: amount for key, amount in gifts.items() if amount > 0}
-
-
-def _pair_and_token(fill: Fill) -> tuple[str, str]:
-    return fill.pair.lower(), fill.token_in.address.lower()
 
 
 def _native_change(chain: Chain, wallet: str, block: Block, ours: Sequence[OurTransaction]) -> int:
@@ -114,6 +118,9 @@ def _native_change(chain: Chain, wallet: str, block: Block, ours: Sequence[OurTr
     receipts: Mapping[str, Receipt | None] = chain.receipts([tx.tx_hash for tx in others])
     # What a Safe executes is paid by whoever sent it.
     change = -sum(item.outcome.gas_cost_wei for item in ours if item.payer.lower() == owner)
+    net = _net_of_fills(ours)
+    natives = {token.address.lower() for item in ours for token in natives_of(item.plan)}
+    change += sum(net.get(native, 0) for native in natives)
     for tx in others:
         receipt = receipts[tx.tx_hash]
         if receipt is None:

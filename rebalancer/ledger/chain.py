@@ -18,7 +18,15 @@ from rebalancer.evm.abi import decode_output, encode_call, from_hex, to_hex, top
 from rebalancer.evm.rpc import Rpc, RpcError
 
 TRANSFER = topic("Transfer(address,address,uint256)")
-SWAP = topic("Swap(address,uint256,uint256,uint256,uint256,address)")
+#: What a step of ours makes its contract say: kind of leg, topics with the signature, words.
+STEPS = {
+    topic("Swap(address,uint256,uint256,uint256,uint256,address)"): ("swap", 3, 4),
+    topic("Mint(address,uint256,uint256)"): ("add", 2, 2),
+    topic("Burn(address,uint256,uint256,address)"): ("remove", 3, 2),
+    topic("Deposit(address,uint256)"): ("wrap", 2, 1),
+    topic("Withdrawal(address,uint256)"): ("unwrap", 2, 1),
+}
+_NOBODY = "0x" + "00" * 20
 #: EIP-4895 counts withdrawals in gwei.
 _GWEI = 10**9
 #: Larger JSON-RPC batches are refused by some nodes.
@@ -37,13 +45,21 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True)
-class SwapEvent:
-    """A V2 pair's Swap event; addresses in lower case, amounts as ``(token0, token1)``."""
+class StepEvent:
+    """What a pair or wrapped ether says of one step; addresses in lower case.
 
-    pair: str
+    ``kind`` is that of the leg, ``sender`` who asked for it. ``party`` is who was paid by it, for
+    unwrapping who paid; empty where no Transfer tells. ``words`` are the event's amounts as they
+    stand there: in 0, in 1, out 0, out 1 of a swap, the amounts of token0 and token1 of liquidity,
+    of which ``shares`` were minted or burnt.
+    """
+
+    kind: str
+    contract: str
     sender: str
-    amounts_in: tuple[int, int]
-    amounts_out: tuple[int, int]
+    party: str
+    words: tuple[int, ...]
+    shares: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +74,7 @@ class Receipt:
     effective_gas_price_wei: int
     sender: str
     to: str
-    swaps: tuple[SwapEvent, ...]
+    steps: tuple[StepEvent, ...]
     transfers: tuple[Transfer, ...]
 
     @property
@@ -189,7 +205,7 @@ def _receipt(raw: Mapping[str, Any]) -> Receipt:
         effective_gas_price_wei=int(raw["effectiveGasPrice"], 16),
         sender=raw["from"].lower(),
         to=(raw["to"] or "").lower(),
-        swaps=tuple(_swaps(raw["logs"])),
+        steps=tuple(_steps(raw["logs"])),
         transfers=tuple(_transfers(raw["logs"])),
     )
 
@@ -217,12 +233,30 @@ def _block(raw: Mapping[str, Any]) -> Block:
     )
 
 
-def _swaps(logs: Iterable[Mapping[str, Any]]) -> Iterator[SwapEvent]:
-    for log in logs:
-        topics = log["topics"]
-        if len(topics) == 3 and topics[0] == SWAP:
-            in0, in1, out0, out1 = decode_output(["uint256"] * 4, from_hex(log["data"]))
-            yield SwapEvent(log["address"].lower(), _address(topics[1]), (in0, in1), (out0, out1))
+def _steps(logs: Sequence[Mapping[str, Any]]) -> Iterator[StepEvent]:
+    for index, log in enumerate(logs):
+        topics, contract = log["topics"], log["address"].lower()
+        kind, named, words = STEPS.get(topics[0] if topics else "", ("", 0, 0))
+        data = from_hex(log["data"])
+        if not kind or len(topics) != named or len(data) != 32 * words:
+            continue
+        sender, shares = _address(topics[1]), 0
+        before = [t for t in _transfers(logs[:index]) if t.token == contract]
+        if kind in ("swap", "remove"):
+            party = _address(topics[2])
+            burnt = [t for t in before if (t.sender, t.receiver) == (contract, _NOBODY)]
+            shares = burnt[-1].amount if burnt and kind == "remove" else 0
+        elif kind == "add":
+            minted = [t for t in before if t.sender == _NOBODY]
+            party, shares = (minted[-1].receiver, minted[-1].amount) if minted else ("", 0)
+        elif kind == "wrap":
+            later = [t for t in _transfers(logs[index:]) if t.token == contract]
+            party = next((t.receiver for t in later if t.sender == sender), "")
+        else:
+            paid = [t for t in before if t.receiver == sender]
+            party = paid[-1].sender if paid else ""
+        amounts = decode_output(["uint256"] * words, data)
+        yield StepEvent(kind, contract, sender, party, amounts, shares)
 
 
 def _transfers(logs: Iterable[Mapping[str, Any]]) -> Iterator[Transfer]:

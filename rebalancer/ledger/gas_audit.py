@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rebalancer.ledger.moves import given_away_e8
 from rebalancer.ledger.queries import RebalanceRecord, rebalances, snapshot_of_plan
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import PPM, Price, Snapshot, TransactionOutcome, mul_div_up
@@ -44,8 +45,9 @@ class RebalanceGas:
     """Gas of one plan's mined transactions, at the native price of the deciding snapshot.
 
     ``cost_e8`` is rounded up, once. ``expected_gas`` and ``expected_cost_e8`` are the plan's.
-    ``traded_e8`` is what the wallet really sold, at the deciding snapshot's prices, rounded down;
-    ``share_ppm`` is cost over traded, rounded up, None when nothing was traded.
+    ``traded_e8`` is what the wallet really gave away, at the deciding snapshot's prices, rounded
+    down (``moves.given_away_e8``); ``share_ppm`` is cost over traded, rounded up, None when nothing
+    was traded.
     """
 
     portfolio: str
@@ -112,11 +114,7 @@ def _rebalance(record: RebalanceRecord, snapshot: Snapshot) -> RebalanceGas:
     plan = record.plan
     mined = [tx.outcome for tx in record.transactions if tx.outcome is not None]
     cost_e8 = record.native.value_up(record.gas_cost_wei)
-    traded_e8 = sum(
-        snapshot.price(fill.token_in).value_down(fill.amount_in)
-        for fill in record.fills
-        if not plan.legs[fill.index].chained
-    )
+    traded_e8 = given_away_e8(plan, record.fills, snapshot)
     return RebalanceGas(
         portfolio=record.portfolio,
         plan_id=record.plan_id,

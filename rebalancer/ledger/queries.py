@@ -14,9 +14,9 @@ from rebalancer.ledger.schema import OPEN_KINDS, events, submissions
 from rebalancer.ledger.schema import decisions as decision_table
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
-    Amount,
     Fill,
     Hold,
+    Leg,
     Plan,
     Price,
     Reason,
@@ -85,16 +85,11 @@ class TransactionRecord:
 
 @dataclass(frozen=True, slots=True)
 class LegResult:
-    """One leg of a plan: expected against realised, the latter None until it is filled."""
+    """One leg of a plan, as it was planned and as it was filled; ``fill`` is None until then."""
 
     index: int
-    pair: str
-    amm: str
-    expected_in: Amount
-    expected_out: Amount
-    min_out: Amount
-    realised_in: Amount | None
-    realised_out: Amount | None
+    leg: Leg
+    fill: Fill | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,19 +311,4 @@ def _legs(plan: Plan, fills: tuple[Fill, ...]) -> tuple[LegResult, ...]:
             hint="run `rebalancer audit reconcile`",
             plan_id=digest(plan),
         )
-    results = []
-    for index, leg in enumerate(plan.legs):
-        fill = by_index.get(index)
-        results.append(
-            LegResult(
-                index=index,
-                pair=leg.pair,
-                amm=leg.amm,
-                expected_in=Amount(leg.token_in, leg.amount_in),
-                expected_out=Amount(leg.token_out, leg.amount_out),
-                min_out=Amount(leg.token_out, leg.min_amount_out),
-                realised_in=None if fill is None else Amount(fill.token_in, fill.amount_in),
-                realised_out=None if fill is None else Amount(fill.token_out, fill.amount_out),
-            )
-        )
-    return tuple(results)
+    return tuple(LegResult(index, leg, by_index.get(index)) for index, leg in enumerate(plan.legs))

@@ -11,6 +11,7 @@ from rebalancer.ledger.balances import OurTransaction, check_block
 from rebalancer.ledger.chain import Chain, ChainTransaction, Receipt
 from rebalancer.ledger.findings import Finding
 from rebalancer.ledger.integrity import check_integrity
+from rebalancer.ledger.moves import natives_of
 from rebalancer.ledger.queries import (
     TransactionRecord,
     plans,
@@ -18,10 +19,10 @@ from rebalancer.ledger.queries import (
     snapshot_of_plan,
     transactions,
 )
-from rebalancer.ledger.safes import sender_of
+from rebalancer.ledger.safes import sender_of, trader_of
 from rebalancer.ledger.store import Ledger
 from rebalancer.ledger.transactions import check_mined, check_record, check_unmined
-from rebalancer.model import Plan, SignedTransaction, Snapshot, Token
+from rebalancer.model import Leg, Plan, SignedTransaction, Snapshot, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def _check(record: TransactionRecord, facts: _Facts) -> Iterator[Finding]:
     yield from check_record(record, record.outcome, plan)
     canonical = facts.canonical[record.outcome.block_number]
     yield from check_mined(
-        record, record.outcome, receipt, known, canonical, facts.signed[record.tx_hash]
+        record, record.outcome, receipt, known, canonical, facts.signed[record.tx_hash], plan
     )
 
 
@@ -202,9 +203,9 @@ def _ours(records: Sequence[TransactionRecord], facts: _Facts) -> list[OurTransa
         hashes = {outcome.block_hash, receipt.block_hash, facts.canonical[outcome.block_number]}
         if len(hashes) > 1:
             return None
-        ours.append(
-            OurTransaction(facts.plans[record.plan_id], outcome, receipt, facts.sender(record))
-        )
+        trader = trader_of(facts.signed[record.tx_hash], record.wallet, receipt.to)
+        plan, payer = facts.plans[record.plan_id], facts.sender(record)
+        ours.append(OurTransaction(plan, outcome, receipt, payer, trader))
     return ours
 
 
@@ -212,9 +213,14 @@ def _tokens(plans_made: Sequence[Plan], snapshots: Sequence[Snapshot]) -> list[T
     """Every token that the plans move or that the deciding snapshots hold, LP shares too."""
     tokens: dict[str, Token] = {}
     for plan in plans_made:
-        for leg in plan.legs:
-            tokens |= {leg.token_in.address: leg.token_in, leg.token_out.address: leg.token_out}
-        tokens |= {amount.token.address: amount.token for amount in plan.net}
+        legs: Sequence[Leg] = plan.legs
+        moved = [amount for leg in legs for amount in (*leg.takes, *leg.pays)]
+        natives = natives_of(plan)
+        tokens |= {
+            amount.token.address: amount.token
+            for amount in (*moved, *plan.net)
+            if amount.token not in natives
+        }
     for snapshot in snapshots:
         tokens |= {amount.token.address: amount.token for amount in snapshot.balances}
         for holding in snapshot.holdings:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rebalancer.ledger.codec import Evaluation
-from rebalancer.model import Bundle, Decision, Rebalance, Snapshot, TransactionOutcome, digest
+from rebalancer.model import (
+    Amount,
+    Bundle,
+    Decision,
+    Fill,
+    Rebalance,
+    Snapshot,
+    TransactionOutcome,
+    digest,
+)
 
 Row = dict[str, Any]
 
@@ -63,20 +73,33 @@ def outcome_row(event: int, outcome: TransactionOutcome) -> Row:
 
 
 def fill_rows(event: int, outcome: TransactionOutcome) -> list[Row]:
-    """Rows of ``fills``, in the order of the outcome."""
+    """Rows of ``fills``, in the order of the outcome.
+
+    What has two tokens on a side has a row for each, with nothing on the other side of the second:
+    sums by token are right whatever kind of leg it was.
+    """
+    halves = [(fill, half) for fill in outcome.fills for half in _halves(fill)]
     return [
         {
             "event": event,
             "position": position,
             "leg": fill.index,
             "pair": fill.pair,
-            "token_in": fill.token_in.address,
-            "token_out": fill.token_out.address,
-            "amount_in": fill.amount_in,
-            "amount_out": fill.amount_out,
+            "token_in": taken.token.address,
+            "token_out": paid.token.address,
+            "amount_in": taken.raw,
+            "amount_out": paid.raw,
         }
-        for position, fill in enumerate(outcome.fills)
+        for position, (fill, (taken, paid)) in enumerate(halves)
     ]
+
+
+def _halves(fill: Fill) -> Iterator[tuple[Amount, Amount]]:
+    yield Amount(fill.token_in, fill.amount_in), Amount(fill.token_out, fill.amount_out)
+    if fill.more_in is not None:
+        yield fill.more_in, Amount(fill.token_out, 0)
+    if fill.more_out is not None:
+        yield Amount(fill.token_in, 0), fill.more_out
 
 
 def gas_rows(event: int, outcome: TransactionOutcome) -> list[Row]:

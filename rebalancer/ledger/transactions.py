@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 
-from rebalancer.ledger.chain import ChainTransaction, Receipt, SwapEvent
+from rebalancer.ledger.chain import ChainTransaction, Receipt, StepEvent
 from rebalancer.ledger.findings import Finding
+from rebalancer.ledger.moves import all_taken
 from rebalancer.ledger.queries import TransactionRecord
 from rebalancer.ledger.safes import sender_of, trader_of
-from rebalancer.model import Fill, Plan, SignedTransaction, TransactionOutcome
+from rebalancer.model import (
+    Amount,
+    Fill,
+    Leg,
+    Plan,
+    SignedTransaction,
+    Token,
+    TransactionOutcome,
+    contract_of,
+)
 
 
 def check_record(
@@ -29,13 +39,17 @@ def check_record(
         yield _differs(record, "legs", text, str(wanted), str(filled))
         return
     for fill in outcome.fills:
-        leg = plan.legs[fill.index]
-        if (fill.pair, fill.token_in, fill.token_out) != (leg.pair, leg.token_in, leg.token_out):
+        leg: Leg = plan.legs[fill.index]
+        filled_by = (fill.pair, _tokens(fill.takes), _tokens(fill.pays))
+        asked = (contract_of(leg), _tokens(all_taken(leg)), _tokens(leg.pays))
+        if filled_by != asked:
             text = f"leg {fill.index} was filled on another pair or with other tokens"
-            yield _differs(record, "leg", text, leg.pair, fill.pair)
-        elif fill.amount_out < leg.min_amount_out:
-            text = f"leg {fill.index} paid {fill.amount_out}, less than its minimum"
-            yield _amount(record, "below-minimum", text, leg.min_amount_out, fill.amount_out)
+            yield _differs(record, "leg", text, contract_of(leg), fill.pair)
+            continue
+        for paid, least in zip(fill.pays, leg.least, strict=True):
+            if paid.raw < least.raw:
+                text = f"leg {fill.index} paid {paid.raw}, less than its minimum"
+                yield _amount(record, "below-minimum", text, least.raw, paid.raw)
 
 
 def check_mined(
@@ -45,6 +59,7 @@ def check_mined(
     known: ChainTransaction | None,
     canonical_hash: str | None,
     signed: SignedTransaction,
+    plan: Plan,
 ) -> Iterator[Finding]:
     """What the ledger calls mined against the chain."""
     if canonical_hash != outcome.block_hash:
@@ -73,7 +88,7 @@ def check_mined(
         text = "its nonce is another one on the chain"
         yield _differs(record, "nonce", text, record.nonce, known.nonce if known else None)
     trader = trader_of(signed, record.wallet, receipt.to)
-    yield from _check_swaps(record, outcome, receipt, trader)
+    yield from _check_steps(record, outcome, receipt, trader, plan)
 
 
 def check_unmined(
@@ -92,38 +107,72 @@ def _should_fill(record: TransactionRecord, outcome: TransactionOutcome) -> bool
     return record.purpose == "execute" and outcome.status == 1
 
 
-def _check_swaps(
-    record: TransactionRecord, outcome: TransactionOutcome, receipt: Receipt, trader: str
+def _check_steps(
+    record: TransactionRecord,
+    outcome: TransactionOutcome,
+    receipt: Receipt,
+    trader: str,
+    plan: Plan,
 ) -> Iterator[Finding]:
-    """The fills against the Swap events that the called contract caused (``trader``).
+    """The fills against the steps that the called contract caused (``trader``) for the wallet.
 
     Others on the way (a token that trades when it is moved) are not ours.
     """
-    swaps = [swap for swap in receipt.swaps if swap.sender == trader]
-    if len(swaps) != len(outcome.fills):
-        text = f"the ledger has {len(outcome.fills)} fills, the chain {len(swaps)} swaps"
-        yield _amount(record, "fills", text, len(outcome.fills), len(swaps))
+    ours = {plan.wallet.lower(), *(contract_of(leg).lower() for leg in plan.legs)}
+    steps = [step for step in receipt.steps if _is_ours(step, trader, ours, plan.wallet.lower())]
+    if len(steps) != len(outcome.fills):
+        text = f"the ledger has {len(outcome.fills)} fills, the chain {len(steps)} steps"
+        yield _amount(record, "fills", text, len(outcome.fills), len(steps))
         return
-    for fill, swap in zip(outcome.fills, swaps, strict=True):
-        if swap.pair != fill.pair.lower():
-            text = f"leg {fill.index} was swapped on another pair"
-            yield _differs(record, "fill-pair", text, fill.pair, swap.pair)
+    for fill, step in zip(outcome.fills, steps, strict=True):
+        kind = plan.legs[fill.index].kind if fill.index < len(plan.legs) else step.kind
+        if (step.kind, step.contract) != (kind, fill.pair.lower()):
+            text = f"leg {fill.index} was done on another pair, or is a {step.kind} there"
+            yield _differs(record, "fill-pair", text, fill.pair, step.contract)
             continue
-        amount_in, amount_out = _amounts(fill, swap)
-        if fill.amount_in != amount_in:
-            text = f"leg {fill.index} paid {fill.amount_in} in the ledger, {amount_in} on chain"
-            yield _amount(record, "fill-in", text, fill.amount_in, amount_in)
-        if fill.amount_out != amount_out:
-            text = (
-                f"leg {fill.index} got {fill.amount_out} by the ledger, {amount_out} by the chain"
-            )
-            yield _amount(record, "fill-out", text, fill.amount_out, amount_out)
+        paid, brought = _amounts(fill, step)
+        if (len(paid), len(brought)) != (len(fill.takes), len(fill.pays)):
+            text = f"leg {fill.index} moved another number of tokens"
+            yield _differs(record, "fill-tokens", text, len(fill.takes), len(paid))
+            continue
+        for booked, actual in zip(fill.takes, paid, strict=True):
+            if booked.raw != actual:
+                text = f"leg {fill.index} paid {booked.raw} in the ledger, {actual} on chain"
+                yield _amount(record, "fill-in", text, booked.raw, actual)
+        for booked, actual in zip(fill.pays, brought, strict=True):
+            if booked.raw != actual:
+                text = f"leg {fill.index} got {booked.raw} by the ledger, {actual} by the chain"
+                yield _amount(record, "fill-out", text, booked.raw, actual)
 
 
-def _amounts(fill: Fill, swap: SwapEvent) -> tuple[int, int]:
-    """Amounts in and out of the fill's tokens; V2 pairs order their tokens by address."""
-    index_in = int(int(fill.token_in.address, 16) > int(fill.token_out.address, 16))
-    return swap.amounts_in[index_in], swap.amounts_out[1 - index_in]
+def _is_ours(step: StepEvent, trader: str, ours: Container[str], wallet: str) -> bool:
+    """Asked for by the trader, and paid to the wallet, or on to a pair of the plan.
+
+    Of ether that the wallet's own account wraps and unwraps (EIP-7702) no transfer need tell.
+    """
+    if step.sender != trader:
+        return False
+    if step.kind in ("wrap", "unwrap"):
+        return step.contract in ours and (trader == wallet or step.party in ours)
+    return step.party in ours
+
+
+def _amounts(fill: Fill, step: StepEvent) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What went in and what came out; V2 pairs order their tokens by address."""
+    match step.kind:
+        case "swap":
+            index_in = int(int(fill.token_in.address, 16) > int(fill.token_out.address, 16))
+            return (step.words[index_in],), (step.words[2 + 1 - index_in],)
+        case "add":
+            return step.words, (step.shares,)
+        case "remove":
+            return (step.shares,), step.words
+        case _:
+            return step.words, step.words
+
+
+def _tokens(amounts: Sequence[Amount]) -> tuple[Token, ...]:
+    return tuple(amount.token for amount in amounts)
 
 
 def _amount(record: TransactionRecord, code: str, text: str, expected: int, actual: int) -> Finding:

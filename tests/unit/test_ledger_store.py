@@ -307,16 +307,16 @@ def test_a_rebalance_shows_expected_beside_realised(ledger: Ledger) -> None:
     approve, run = world.bundle(plan).transactions
     (record,) = rebalances(ledger)
     assert record.state == "open"
-    assert [leg.realised_out for leg in record.legs] == [None] * 3
+    assert [leg.fill for leg in record.legs] == [None] * 3
     ledger.record_outcome(world.outcome(approve))
     done = world.executed(plan, run)
     better = replace(done.fills[0], amount_out=done.fills[0].amount_out + 1)
     ledger.record_outcome(replace(done, fills=(better, *done.fills[1:])))
     (record,) = rebalances(ledger, "main")
     assert (record.state, record.plan, record.plan_id) == ("executed", plan, digest(plan))
-    assert record.legs[0].expected_out == Amount(world.WETH, 9_950 * 10**15)
-    assert record.legs[0].realised_out == Amount(world.WETH, 9_950 * 10**15 + 1)
-    assert record.legs[2].realised_in == Amount(world.WETH, 19_800 * 10**15)
+    assert record.legs[0].leg.pays == (Amount(world.WETH, 9_950 * 10**15),)
+    assert record.legs[0].fill == better
+    assert record.legs[2].fill == done.fills[2]
     assert record.gas_cost_wei == 46_162 * 21 * 10**9 + 279_017 * (21 * 10**9 + 7)
     assert rebalances(ledger, "side") == []
 
