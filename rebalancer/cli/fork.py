@@ -86,7 +86,7 @@ def _announce(chain: DevChain, as_json: bool) -> None:
     if chain.notes:
         show("positions of a portfolio.yaml that fits this state:", *_positions(chain))
     show(
-        f"logs: {', '.join(str(path) for path in chain.log_files)}",
+        f"logs, until it stops: {', '.join(str(path) for path in chain.log_files)}",
         f"next: rebalancer status --rpc-url {chain.url}   (Ctrl-C stops the fork)",
     )
 

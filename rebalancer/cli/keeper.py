@@ -97,6 +97,9 @@ class Watch:
         except Exception as error:  # noqa: BLE001 - one portfolio's surprise is not the others'
             self._failed(_unexpected(error))
             return
+        if result.refusal is not None:
+            self._failed(result.refusal)
+            return
         self.exit_code = 0
         from rebalancer.cli.rebalance import cycle_document
 

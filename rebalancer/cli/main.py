@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from typing import Any
 
 import typer
 
@@ -20,6 +21,7 @@ from rebalancer.cli import (
     fork,
     init,
     keeper,
+    order,
     pause,
     plan,
     propose,
@@ -27,9 +29,11 @@ from rebalancer.cli import (
     status,
 )
 from rebalancer.cli.output import show_error
-from rebalancer.errors import RebalancerError
+from rebalancer.errors import ConfigError, RebalancerError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
+#: What Click raises for a wrong command line; whose package it is in depends on Typer's version.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,6 +68,7 @@ app.command("keeper", short_help="Cycles by schedule, until told to stop.")(keep
 app.command("approve", short_help="Let a large plan go, exactly as it is.")(approve.approve)
 app.command("pause", short_help="Stop the trading; --all stops everything at once.")(pause.pause)
 app.command("resume", short_help="Trade again.")(pause.resume)
+app.add_typer(order.app, name="order")
 app.add_typer(audit.app, name="audit")
 app.command("deploy", short_help="Put the executor contract on a chain.")(deploy.deploy)
 app.command("propose", short_help="A Safe's rebalance, for its owners to sign.")(propose.propose)
@@ -83,7 +88,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        app(args)
+        sys.exit(app(args, standalone_mode=False))
+    except _UsageError as error:
+        sys.exit(_misused(error, as_json))
     except BrokenPipeError:
         # Who reads has seen enough (`| head`); the interpreter must not try again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -99,8 +106,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:
         if debug:
             raise
-        show_error(RebalancerError(f"the system says no: {error.strerror or error}"), False)
-        sys.exit(RebalancerError.exit_code)
+        refused = RebalancerError(
+            f"the system says no: {error.strerror or error}"
+            + (f": {error.filename}" if error.filename else ""),
+            hint="check that the place exists, is yours and has room; --debug shows what wanted it",
+        )
+        show_error(refused, as_json)
+        sys.exit(refused.exit_code)
     except Exception as error:
         if debug:
             raise
@@ -110,3 +122,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         show_error(unexpected, as_json)
         sys.exit(unexpected.exit_code)
+
+
+def _misused(error: Any, as_json: bool) -> int:
+    """Say what is wrong with the command line; returns the exit code."""
+    command = error.ctx.command_path if error.ctx is not None else "rebalancer"
+    message = str(error.format_message())
+    if not as_json:
+        error.show()
+    elif "\n" in message:  # no command at all: the message is the help
+        show_error(ConfigError(f"{command}: a command is missing", hint=_help(command)), True)
+    else:
+        show_error(ConfigError(message, hint=_help(command)), True)
+    return int(error.exit_code)
+
+
+def _help(command: str) -> str:
+    return f"`{command} --help` lists what it takes"

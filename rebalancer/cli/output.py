@@ -71,3 +71,5 @@ def show_error(error: RebalancerError, as_json: bool) -> None:
     sys.stderr.write(f"error: {error}\n")
     if error.hint:
         sys.stderr.write(f"  way out: {error.hint}\n")
+    for line in getattr(error, "__notes__", ()):
+        sys.stderr.write(f"  note: {line}\n")

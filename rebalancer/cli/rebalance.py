@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from rebalancer.cli.options import (
     PORTFOLIO,
     ExecuteOption,
@@ -44,10 +46,21 @@ def rebalance(
         show_json(cycle_document(result))
     else:
         show_cycle(result)
+    _refuse(result)
+
+
+def _refuse(result: CycleResult) -> None:
+    """Why a dry run's plan cannot be executed as things are, below the plan; its exit code."""
+    if result.refusal is not None:
+        from rebalancer.cli.output import show_error
+
+        show_error(result.refusal, as_json=False)
+        raise typer.Exit(result.refusal.exit_code)
 
 
 def cycle_document(result: CycleResult) -> dict[str, Any]:
     """What a cycle did, as plain data."""
+    from rebalancer.cli.output import error_document
     from rebalancer.model import Rebalance, to_plain
     from rebalancer.report.outcome import outcome_document
     from rebalancer.report.plan import decision_document
@@ -67,6 +80,8 @@ def cycle_document(result: CycleResult) -> dict[str, Any]:
     if result.proposed is not None:
         document["proposal"] = result.proposed.proposal.service_document()
         document["simulation"] = to_plain(result.proposed.simulation)
+    if result.refusal is not None:
+        document["error"] = error_document(result.refusal)
     if result.dry_run is not None:
         document["simulation"] = to_plain(result.dry_run.simulation)
     if result.outcomes and isinstance(evaluation.decision, Rebalance):
@@ -95,6 +110,9 @@ def show_cycle(result: CycleResult) -> None:
     if result.proposed is not None:
         show(simulation_view(result.proposed.simulation))
         show_line(proposed(result))
+        return
+    if result.refusal is not None:
+        show("the plan cannot be executed as things are; nothing was signed or sent")
         return
     if result.dry_run is None or not isinstance(evaluation.decision, Rebalance):
         return

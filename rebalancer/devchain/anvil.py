@@ -100,13 +100,23 @@ class AnvilOptions:
 
 
 class Anvil:
-    """A running Anvil; a context manager that stops it. ``rpc`` talks to it."""
+    """A running Anvil; a context manager that stops it. ``rpc`` talks to it.
+
+    The log of one that is stopped in good order is deleted, unless it was given a folder; after an
+    error it stays, and the error names it.
+    """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], port: int, log_file: Path, fork_url: str | None
+        self,
+        process: subprocess.Popen[bytes],
+        port: int,
+        log_file: Path,
+        fork_url: str | None,
+        keeps_log: bool = True,
     ) -> None:
         self._process = process
         self._fork_url = fork_url
+        self._keeps_log = keeps_log
         self.url = f"http://127.0.0.1:{port}"
         self.log_file = log_file
         self.rpc = HttpRpc(self.url, timeout_s=60.0)
@@ -123,7 +133,13 @@ class Anvil:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # Neither Ctrl-C nor a user's mistake is something that the log explains.
+        failed = isinstance(error, Exception) and not isinstance(error, ConfigError)
+        if failed:
+            self._keeps_log = True
         self.stop()
+        if failed and error is not None:
+            error.add_note(f"Anvil's log is {self.log_file}")
 
     @property
     def process_group(self) -> int:
@@ -135,9 +151,13 @@ class Anvil:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """Stop Anvil and wait until it is gone; safe to call again. The log file stays."""
+        """Stop Anvil and wait until it is gone; safe to call again."""
+        died = self._process.poll() is not None
         _end(self._process)
-        _redact(self.log_file, self._fork_url)
+        if self._keeps_log or died:
+            _redact(self.log_file, self._fork_url)
+        else:
+            self.log_file.unlink(missing_ok=True)
 
 
 def find_anvil() -> Path:
@@ -168,8 +188,9 @@ def start_anvil(
 ) -> Anvil:
     """Start Anvil and wait until it answers.
 
-    The log goes to a new file that only we may read, in ``log_dir`` or the system's folder for
-    temporary files, and stays there. Raises ConfigError with the reason when Anvil does not start.
+    The log goes to a new file that only we may read: in ``log_dir``, where it stays, or in the
+    system's folder for temporary files. Raises ConfigError with the reason when Anvil does not
+    start.
     """
     binary = find_anvil()
     if log_dir is not None:
@@ -192,7 +213,7 @@ def start_anvil(
         _redact(log_file, options.fork_url)
         raise
     _redact(log_file, options.fork_url)
-    return Anvil(process, port, log_file, options.fork_url)
+    return Anvil(process, port, log_file, options.fork_url, keeps_log=log_dir is not None)
 
 
 def _platform_package() -> str:
@@ -245,6 +266,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _redact(log_file: Path, fork_url: str | None) -> None:
     """Take what may be a key in the fork's URL out of what Anvil has written so far."""
+    if not log_file.exists():
+        return
     text = log_file.read_text(errors="replace")
     if (redacted := _without_secrets(text, fork_url)) != text:
         log_file.write_text(redacted)

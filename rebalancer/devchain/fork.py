@@ -48,7 +48,7 @@ class DevChain:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        self._running.__exit__(kind, error, trace)
 
 
 def open_fork(

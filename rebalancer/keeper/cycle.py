@@ -14,7 +14,14 @@ from rebalancer.bundler.recover import recover
 from rebalancer.bundler.signer import Signer
 from rebalancer.bundler.submit import Settlement, submit
 from rebalancer.config.portfolio import ResolvedPortfolio
-from rebalancer.errors import Paused, PlanError, ReadError
+from rebalancer.errors import (
+    ConfigError,
+    ExecutionError,
+    Paused,
+    PlanError,
+    ReadError,
+    RebalancerError,
+)
 from rebalancer.evm.rpc import Rpc
 from rebalancer.keeper.approved import as_approved
 from rebalancer.keeper.circumstances import circumstances
@@ -54,6 +61,7 @@ class CycleResult:
     portfolio at the block of the last transaction, or ``after_unread`` says why it could not be
     read, which changes nothing about what was done. ``awaits_approval``: the plan was not signed,
     a person has to approve it first. ``proposed``: nor was it here, owners of the Safe have to.
+    ``refusal``: why a dry run's plan could not be executed as things are.
     """
 
     recovered: tuple[Settlement, ...]
@@ -65,6 +73,7 @@ class CycleResult:
     after_unread: str = ""
     awaits_approval: bool = False
     proposed: Proposed | None = None
+    refusal: RebalancerError | None = None
 
 
 def evaluate(
@@ -100,21 +109,24 @@ def evaluate(
 def run_dry(
     rpc: Rpc, resolved: ResolvedPortfolio, ledger: Ledger, withdrawal: Amount | None = None
 ) -> CycleResult:
-    """A cycle that ends before the signature: decided, recorded, simulated."""
+    """A cycle that ends before the signature: decided, recorded, simulated.
+
+    A plan that cannot be executed as things are (no executor, no gas, pending transactions ...) is
+    there all the same, with the reason.
+    """
     portfolio = resolved.portfolio
     last_ts = ledger.last_rebalance_ts(portfolio.name)
     evaluation = evaluate(rpc, resolved, last_ts, ledger=ledger, withdrawal=withdrawal)
     decision_id = _record(ledger, portfolio.name, "dry-run", evaluation)
     if not isinstance(evaluation.decision, Rebalance):
         return CycleResult((), evaluation, decision_id)
-    plan = evaluation.decision.plan
-    rehearsed = dry_run(
-        rpc,
-        plan,
-        approvals=portfolio.approvals,
-        tx_gas_cap=resolved.network.tx_gas_cap,
-        mode=portfolio.mode,
-    )
+    plan, cap = evaluation.decision.plan, resolved.network.tx_gas_cap
+    try:
+        rehearsed = dry_run(
+            rpc, plan, approvals=portfolio.approvals, tx_gas_cap=cap, mode=portfolio.mode
+        )
+    except (ConfigError, ExecutionError, PlanError) as error:
+        return CycleResult((), evaluation, decision_id, refusal=error)
     return CycleResult((), evaluation, decision_id, rehearsed)
 
 

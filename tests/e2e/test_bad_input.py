@@ -86,6 +86,68 @@ def test_no_executor(
     refused(drifted, devchain, 5, "executor")
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_no_executor__dry_run_shows_the_plan_and_what_is_missing(
+    devchain: DevChain, drifted: Workspace, flags: list[str]
+) -> None:
+    from rebalancer.bundler.executor import EXECUTOR_ADDRESS
+
+    devchain.rpc.call("anvil_setCode", EXECUTOR_ADDRESS, "0x")
+
+    shown = drifted.run("rebalance", *flags)
+
+    assert shown.code == 5
+    assert "error: there is no executor contract at " in shown.err
+    assert "way out: run `rebalancer deploy --execute`" in shown.err
+    if flags:
+        assert shown.json["error"]["type"] == "ExecutorMissing"
+        assert shown.json["plan"]["legs"]
+        assert shown.json["executed"] is False
+    else:
+        assert shown.out.startswith("REBALANCE")
+        assert "cannot be executed as things are" in shown.out
+    kept = drifted.run("keeper", "--once", *flags)
+    assert kept.code == 5
+    assert "rebalancer deploy --execute" in kept.out
+
+
+def test_usage_error__with_json__is_one_json_object(workspace: Workspace) -> None:
+    for args in (
+        ["plan", "--bogus", "--json"],
+        ["rebalence", "--json"],
+        ["plan", "--at", "-3", "--json"],
+        ["approve", "--json"],
+        ["--json"],
+    ):
+        result = workspace.bare(*args)
+        assert result.code == 2, args
+        error = result.json["error"]
+        assert error["exit_code"] == 2
+        assert "--help" in error["hint"]
+        assert error["message"]
+        assert "\n" not in error["message"]
+    human = workspace.bare("plan", "--bogus")
+    assert (human.code, human.out) == (2, "")
+    assert "No such option: --bogus" in human.err
+
+
+def test_system_that_says_no__with_json__is_json(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rebalancer.cli import session
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr(session, "load_portfolio", full)
+
+    result = workspace.run("plan", "--json")
+
+    assert result.code == 1
+    assert "No space left on device: somewhere" in result.json["error"]["message"]
+    assert result.json["error"]["hint"]
+
+
 def test_no_gas(drifted: Workspace, devchain: DevChain) -> None:
     devchain.rpc.call("anvil_setBalance", WALLET, "0x1")
     refused(drifted, devchain, 5, "gas needs up to")

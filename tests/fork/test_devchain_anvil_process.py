@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from rebalancer.devchain.anvil import HARDFORK, Anvil, AnvilOptions, start_anvil
-from rebalancer.errors import ConfigError
+from rebalancer.devchain.fork import open_fork
+from rebalancer.errors import ConfigError, ReadError
 
 _PARENT = """
 import sys, time
@@ -84,6 +86,48 @@ def test_stop__anvil_is_gone_and_its_log_stays(tmp_path: Path) -> None:
     _await_gone(anvil.url, group)
     assert "eth_chainId" in anvil.log_file.read_text()
     anvil.stop()  # again, harmlessly
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's folder for temporary files, for this test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_stop__in_good_order__leaves_no_log_behind(temporary: Path) -> None:
+    with start_anvil(AnvilOptions()) as anvil:
+        assert list(temporary.glob("anvil-*.log")) == [anvil.log_file]
+
+    assert not list(temporary.glob("anvil-*.log"))
+    anvil.stop()
+
+
+@pytest.mark.parametrize("mistake", [KeyboardInterrupt(), ConfigError("a wrong flag")])
+def test_stop__by_ctrl_c_or_a_users_mistake__leaves_no_log_behind(
+    temporary: Path, mistake: BaseException
+) -> None:
+    with pytest.raises(type(mistake)), open_fork():
+        raise mistake
+
+    assert not list(temporary.glob("anvil-*.log"))
+
+
+def test_stop__after_an_error__the_logs_stay_and_the_error_names_them(temporary: Path) -> None:
+    with pytest.raises(ReadError) as raised, open_fork() as chain:
+        raise ReadError("something went wrong")
+
+    logs = set(temporary.glob("anvil-*.log"))
+    assert logs == set(chain.log_files)
+    assert {note.rpartition(" ")[2] for note in raised.value.__notes__} == set(map(str, logs))
+
+
+def test_stop__of_one_that_died__its_log_stays(temporary: Path) -> None:
+    with start_anvil(AnvilOptions()) as anvil:
+        os.killpg(anvil.process_group, signal.SIGKILL)
+        _await_gone(anvil.url, anvil.process_group)
+
+    assert anvil.log_file.exists()
 
 
 def test_anvil_killed_by_somebody_else__is_seen_and_leaves_no_watchdog(tmp_path: Path) -> None:
