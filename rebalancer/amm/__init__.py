@@ -10,12 +10,14 @@ from rebalancer.amm.fair import fair_value_e8, spot_value_e8
 from rebalancer.amm.impermanent_loss import LpResult, against_entry
 from rebalancer.amm.liquidity import (
     MINIMUM_LIQUIDITY,
+    added_amounts,
     apply_burn,
     apply_mint,
     effective_total_supply,
     mint_shares,
     protocol_fee_shares,
     redeemable,
+    whole_amounts,
 )
 from rebalancer.amm.swap import (
     UINT112_MAX,
@@ -34,6 +36,7 @@ __all__ = [
     "MINIMUM_LIQUIDITY",
     "UINT112_MAX",
     "LpResult",
+    "added_amounts",
     "against_entry",
     "amount_out_at_spot",
     "amount_to_fee_band",
@@ -54,4 +57,5 @@ __all__ = [
     "spot_price",
     "spot_value_e8",
     "value",
+    "whole_amounts",
 ]

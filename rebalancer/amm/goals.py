@@ -205,4 +205,5 @@ def _target(name: str, weight_ppm: int, goal: Goal | None, scheme: Scheme) -> Ta
         band_rel_ppm=goal.band_rel_ppm if goal else None,
         bucket=goal.bucket if goal else None,
         multiplier_ppm=scheme.multiplier_ppm(name),
+        kept=goal is None,
     )

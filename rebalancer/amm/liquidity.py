@@ -15,7 +15,7 @@ from math import isqrt
 from rebalancer.amm.checks import check_amounts, check_shares
 from rebalancer.amm.swap import UINT112_MAX
 from rebalancer.errors import Infeasible
-from rebalancer.model import PairState, mul_div_down
+from rebalancer.model import PairState, mul_div_down, mul_div_up
 
 #: Shares that the first mint locks for ever, so that no later depositor can be rounded away.
 MINIMUM_LIQUIDITY = 1_000
@@ -81,6 +81,37 @@ def mint_shares(pair: PairState, amount0: int, amount1: int) -> int:
             hint="add more of both tokens",
         )
     return shares
+
+
+def added_amounts(pair: PairState, most0: int, most1: int) -> tuple[int, int]:
+    """What the executor's add pays into the pair of at most ``most0`` and ``most1``.
+
+    All of one token and as much of the other as the reserves ask for, rounded down; both whole to a
+    pair without reserves (batch.vy, ``_add``).
+    """
+    check_amounts(most0, most1)
+    if pair.reserve0 == 0 or pair.reserve1 == 0:
+        return most0, most1
+    amount1 = mul_div_down(most0, pair.reserve1, pair.reserve0)
+    if amount1 <= most1:
+        return most0, amount1
+    return mul_div_down(most1, pair.reserve0, pair.reserve1), most1
+
+
+def whole_amounts(reserve0: int, reserve1: int, most0: int, most1: int) -> tuple[int, int]:
+    """The largest amounts within both that ``added_amounts`` takes whole: nothing is left over.
+
+    These are the pairs with ``amount1 = amount0 * reserve1 // reserve0``. The coarser side leads,
+    so that less than one of its units is given away; 0 and 0 where not one of it can be paid for.
+    """
+    check_amounts(reserve0, reserve1, most0, most1)
+    if reserve0 == 0 or reserve1 == 0:
+        return most0, most1
+    if reserve0 < reserve1:
+        amount0 = min(most0, ((most1 + 1) * reserve0 - 1) // reserve1)
+        return amount0, mul_div_down(amount0, reserve1, reserve0)
+    amount1 = min(most1, mul_div_down(most0, reserve1, reserve0))
+    return mul_div_up(amount1, reserve0, reserve1), amount1
 
 
 def apply_mint(pair: PairState, amount0: int, amount1: int) -> tuple[PairState, int]:

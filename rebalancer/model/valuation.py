@@ -15,7 +15,8 @@ class Target:
     ``position`` is a token symbol or a pair's name (``uniswap_v2:USDC/WETH``). ``band_abs_ppm`` is
     in parts per million of NAV, ``band_rel_ppm`` in parts per million of the target; None: the
     policy's. Targets with one ``bucket`` have its bands: what drifts is their sum.
-    ``multiplier_ppm`` is how much exposure a unit of value of the token gives.
+    ``multiplier_ppm`` is how much exposure a unit of value of the token gives. A ``kept`` position
+    has no target of its own: it is what others leave it to be, and is not traded for its weight.
     """
 
     position: str
@@ -24,6 +25,7 @@ class Target:
     band_rel_ppm: int | None = None
     bucket: str | None = field(default=None, metadata=ADDED_LATER)
     multiplier_ppm: int = field(default=PPM, metadata=ADDED_LATER)
+    kept: bool = field(default=False, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rebalancer.model import PPM, BlockRef, Plan, Reason, mul_div_down
+from rebalancer.model import PPM, BlockRef, Leg, Plan, Reason, Snapshot, mul_div_down
 from rebalancer.planner.costs import cost_share_ppm
-from rebalancer.planner.market import Market, pool_share_ppm
+from rebalancer.planner.market import pool_share_ppm, swap_hops
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.texts import duration, money, percent, told_apart
+from rebalancer.planner.wallet import moved_tokens, price_of, priced_tokens, value_down
 
 
 def trades_within_cap(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """No leg that takes from the wallet sells more than ``max_trade_e8``."""
+    """No leg takes from the wallet what is worth more than ``max_trade_e8`` together."""
     limit = problem.policy.max_trade_e8
+    if limit is None:
+        return
     for index, leg in enumerate(plan.legs):
-        sold = problem.snapshot.price(leg.token_in).value_down(leg.amount_in)
-        if limit is not None and not leg.chained and sold > limit:
+        sold = taken_e8(problem.snapshot, leg)
+        if sold > limit:
+            symbols = " and ".join(amount.token.symbol for amount in leg.takes)
             text = (
-                f"Leg {index} sells {money(sold, plan.numeraire)} of {leg.token_in.symbol}, one "
-                f"trade may be {money(limit, plan.numeraire)}"
+                f"Leg {index} sells {money(sold, plan.numeraire)} of {symbols}, one trade may be "
+                f"{money(limit, plan.numeraire)}"
             )
             yield Reason("max_trade_e8", text, sold, limit)
+
+
+def taken_e8(snapshot: Snapshot, leg: Leg) -> int:
+    """What a leg takes from the wallet is worth, each part rounded down."""
+    return sum(value_down(snapshot, amount.token, amount.raw) for amount in leg.takes)
 
 
 def turnover_within_day(problem: Problem, plan: Plan) -> Iterable[Reason]:
@@ -40,20 +49,16 @@ def turnover_within_day(problem: Problem, plan: Plan) -> Iterable[Reason]:
 
 
 def pool_share_within_limit(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """No pool is paid more than ``max_pool_share_ppm`` of the reserve that it had."""
+    """No pool is paid more than ``max_pool_share_ppm`` of the reserve that it had for swaps."""
     limit = problem.policy.max_pool_share_ppm
     if limit is None:
         return
-    start = {pair.address: pair for pair in problem.snapshot.pairs}
-    market = Market(start, start)
-    for index, leg in enumerate(plan.legs):
-        now = market.now[leg.pair]
-        share = pool_share_ppm(start[leg.pair], now, leg.token_in, leg.amount_in)
+    for index, leg, start, now in swap_hops(problem.snapshot, plan.legs):
+        share = pool_share_ppm(start, now, leg.token_in, leg.amount_in)
         if share > limit:
             shown, allowed = told_apart(percent, share, limit, most_places=4)
             text = f"Leg {index} pays {shown} of what {now.name} holds, allowed is {allowed}"
             yield Reason("max_pool_share_ppm", text, share, limit)
-        market = market.after((leg,))
 
 
 def stale_gain_within_limit(problem: Problem, plan: Plan) -> Iterable[Reason]:
@@ -78,9 +83,10 @@ def prices_fresh(problem: Problem, plan: Plan) -> Iterable[Reason]:
     limit = problem.policy.max_price_age_s
     if limit is None:
         return
-    tokens = dict.fromkeys(t for leg in plan.legs for t in (leg.token_in, leg.token_out))
-    for token in tokens:
-        age = problem.snapshot.block.timestamp - problem.snapshot.price(token).updated_at
+    snapshot = problem.snapshot
+    moved = (t for token in moved_tokens(plan.legs) for t in priced_tokens(snapshot, token))
+    for token in dict.fromkeys(moved):
+        age = snapshot.block.timestamp - price_of(snapshot, token).updated_at
         if age > limit:
             text = (
                 f"The price of {token.symbol} is {duration(age)} old, allowed is {duration(limit)}"
@@ -94,7 +100,7 @@ def no_dust(problem: Problem, plan: Plan) -> Iterable[Reason]:
     if problem.owed is not None:
         return
     for change in plan.net:
-        sold = problem.snapshot.price(change.token).value_down(-change.raw)
+        sold = value_down(problem.snapshot, change.token, max(-change.raw, 0))
         if change.raw < 0 and sold < least:
             text = (
                 f"The plan sells {money(sold, plan.numeraire)} of {change.token.symbol}, the "

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from rebalancer.amm.liquidity import effective_total_supply
 from rebalancer.amm.valuation import value
 from rebalancer.model import (
     PPM,
+    AddLeg,
     Amount,
     Costs,
+    Leg,
     Price,
     Reason,
+    RemoveLeg,
     Snapshot,
     SwapLeg,
     Valuation,
@@ -23,13 +27,14 @@ from rebalancer.planner.benefit import benefit_e8
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.replay import replay
 from rebalancer.planner.texts import money, percent, told_apart
+from rebalancer.planner.wallet import balance, moved_tokens, value_down
 
 
 @dataclass(frozen=True, slots=True)
 class Appraisal:
     """Legs with their costs, their benefit and the portfolio that they leave behind."""
 
-    legs: tuple[SwapLeg, ...]
+    legs: tuple[Leg, ...]
     after: Valuation
     net: tuple[Amount, ...]
     costs: Costs
@@ -46,7 +51,7 @@ class Appraisal:
         return self.benefit_e8 - self.gate_cost_e8
 
 
-def appraise(problem: Problem, legs: Sequence[SwapLeg]) -> Appraisal:
+def appraise(problem: Problem, legs: Sequence[Leg]) -> Appraisal:
     """Replay ``legs`` and price them; raises PlanError where they cannot be replayed."""
     snapshot = problem.snapshot
     done = replay(snapshot, legs)
@@ -61,17 +66,23 @@ def appraise(problem: Problem, legs: Sequence[SwapLeg]) -> Appraisal:
     )
 
 
-def loss_e8(problem: Problem, legs: Sequence[SwapLeg]) -> int:
-    """What the tokens lose of NAV by ``legs``: fee, impact and off-oracle together, no gas."""
+def loss_e8(problem: Problem, legs: Sequence[Leg]) -> int:
+    """What is lost by ``legs``: fee, impact and off-oracle together, no gas."""
     done = replay(problem.snapshot, legs)
-    net = net_changes(problem.snapshot, done, legs)
-    return sum(_sold_e8(problem.snapshot, done, net))
+    return lost_e8(problem.snapshot, done, net_changes(problem.snapshot, done, legs))
 
 
-def net_changes(before: Snapshot, after: Snapshot, legs: Sequence[SwapLeg]) -> tuple[Amount, ...]:
+def lost_e8(before: Snapshot, after: Snapshot, net: Sequence[Amount]) -> int:
+    """What the balances of ``net`` are worth less after than before, at the prices before."""
+    return sum(_sold_e8(before, after, net))
+
+
+def net_changes(before: Snapshot, after: Snapshot, legs: Sequence[Leg]) -> tuple[Amount, ...]:
     """Change of every balance that changes, in order of the tokens' first use in ``legs``."""
-    used = dict.fromkeys(token for leg in legs for token in (leg.token_in, leg.token_out))
-    changes = (Amount(token, after.balance(token) - before.balance(token)) for token in used)
+    changes = (
+        Amount(token, balance(after, token) - balance(before, token))
+        for token in moved_tokens(legs)
+    )
     return tuple(change for change in changes if change.raw)
 
 
@@ -137,22 +148,20 @@ def cost_share_ppm(cost_e8: int, traded_e8: int) -> int:
     return mul_div_up(cost_e8, PPM, traded_e8)
 
 
-def _costs(
-    problem: Problem, legs: Sequence[SwapLeg], done: Snapshot, net: Sequence[Amount]
-) -> Costs:
+def _costs(problem: Problem, legs: Sequence[Leg], done: Snapshot, net: Sequence[Amount]) -> Costs:
     """Costs by component; ``fee + impact + off_oracle`` is the value sold less the value bought.
 
-    Sold and bought are what the balances are worth before and after, each rounded down as NAV
-    rounds it, so the three are the tokens' loss of NAV to the unit. Fee and off-oracle are each the
-    exact sum over the legs at the snapshot's spot prices, rounded to nearest; impact is the rest,
-    and takes the rounding.
+    Sold and bought are what the balances, LP shares included, are worth before and after at the
+    snapshot's prices, each rounded down as NAV rounds it, so the three are the loss of these
+    balances to the unit. Fee and off-oracle are each the exact sum over the legs at the snapshot's
+    reserves, rounded to nearest; impact is the rest, and takes the rounding.
     """
     snapshot = problem.snapshot
     changes = _sold_e8(snapshot, done, net)
     loss = sum(changes)
     fee = round(sum((_fee(snapshot, leg) for leg in legs), Fraction(0)))
     off_oracle = round(sum((_off_oracle(snapshot, leg) for leg in legs), Fraction(0)))
-    gas_units = problem.gas_schedule.units(legs)
+    gas_units = problem.gas_units(legs)
     gas_e8 = problem.gas_value_e8(gas_units)
     return Costs(
         traded_e8=sum(change for change in changes if change > 0),
@@ -168,22 +177,44 @@ def _costs(
 
 def _sold_e8(before: Snapshot, after: Snapshot, net: Sequence[Amount]) -> list[int]:
     """Value that each balance of ``net`` loses, negative where it gains."""
-    prices = [before.price(change.token) for change in net]
     return [
-        price.value_down(before.balance(price.token)) - price.value_down(after.balance(price.token))
-        for price in prices
+        value_down(before, change.token, balance(before, change.token))
+        - value_down(before, change.token, balance(after, change.token))
+        for change in net
     ]
 
 
-def _fee(snapshot: Snapshot, leg: SwapLeg) -> Fraction:
-    """What the pool keeps of the input, in the output it would have bought at spot."""
+def _fee(snapshot: Snapshot, leg: Leg) -> Fraction:
+    """What the pool keeps of a swap's input, in the output it would have bought at spot."""
+    if not isinstance(leg, SwapLeg):
+        return Fraction(0)
     return _worth_at_spot(snapshot, leg) * leg.fee_ppm / PPM
 
 
-def _off_oracle(snapshot: Snapshot, leg: SwapLeg) -> Fraction:
-    """What the input is worth at the oracle's price less what it is at the pool's spot price."""
-    price = snapshot.price(leg.token_in)
-    return leg.amount_in * _ratio(price) - _worth_at_spot(snapshot, leg)
+def _off_oracle(snapshot: Snapshot, leg: Leg) -> Fraction:
+    """What the leg takes at the oracle's prices, less what its pool as it stands makes of it.
+
+    Of a pool off the oracle the part that shares stand for is worth more than their fair price: to
+    redeem them is a gain, to mint them a loss. Wrapping turns one price into the other.
+    """
+    if isinstance(leg, SwapLeg):
+        price = snapshot.price(leg.token_in)
+        return leg.amount_in * _ratio(price) - _worth_at_spot(snapshot, leg)
+    if isinstance(leg, AddLeg | RemoveLeg):
+        above = _share_at_spot(snapshot, leg) - value_down(snapshot, leg.share, leg.shares)
+        return above if isinstance(leg, AddLeg) else -above
+    given, got = (
+        value_down(snapshot, token, leg.amount) for token in (leg.takes[0].token, leg.pays[0].token)
+    )
+    return Fraction(given - got)
+
+
+def _share_at_spot(snapshot: Snapshot, leg: AddLeg | RemoveLeg) -> Fraction:
+    """What the shares' part of the snapshot's reserves is worth at the oracle's prices."""
+    pair = snapshot.pair(leg.pair)
+    both = pair.reserve0 * _ratio(snapshot.price(pair.token0))
+    both += pair.reserve1 * _ratio(snapshot.price(pair.token1))
+    return both * leg.shares / effective_total_supply(pair)
 
 
 def _worth_at_spot(snapshot: Snapshot, leg: SwapLeg) -> Fraction:

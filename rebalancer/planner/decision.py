@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from rebalancer.amm.valuation import shares_ppm, value
 from rebalancer.errors import PlanError
@@ -17,6 +18,7 @@ from rebalancer.model import (
     Reason,
     Rebalance,
     Snapshot,
+    SwapLeg,
     Target,
     Valuation,
     digest,
@@ -254,7 +256,7 @@ def priced(
         block_hash=snapshot.block.hash,
         wallet=snapshot.wallet,
         numeraire=snapshot.numeraire,
-        legs=appraisal.legs,
+        legs=cast(tuple[SwapLeg, ...], appraisal.legs),  # Plan says Leg once all rooms do
         net=appraisal.net,
         positions=_expected(problem.valuation, appraisal.after),
         nav_before_e8=problem.valuation.nav_e8 - raised_e8(problem, appraisal.net),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rebalancer.model import Reason, SwapLeg, Token
+from rebalancer.model import Leg, Reason, Token
 from rebalancer.planner.bands import position_drifts
 from rebalancer.planner.costs import Appraisal, appraise, loss_e8
 from rebalancer.planner.market import Market, open_market
@@ -47,18 +47,22 @@ def _sized_for_cost(problem: Problem, market: Market, stuck: frozenset[Token]) -
     """Match for targets of the NAV that is left once the trades are paid for.
 
     Finds by secant steps the cost at which the trades sized for it cost just that: where impact is
-    steep, simply repeating would swing between too much and too little.
+    steep, simply repeating would swing between too much and too little. Where there is none,
+    because another route becomes the better one just there, it is the one that comes nearest.
     """
     expected, step, last_error = 0, 0, 0
+    nearest: tuple[int, Matched] | None = None
     for _ in range(_MAX_PASSES):
         matched = match(problem, market, aims(problem, stuck, expected))
         error = loss_e8(problem, matched.legs) - expected
+        if nearest is None or abs(error) < nearest[0]:
+            nearest = abs(error), matched
         if abs(error) * _CLOSE_ENOUGH <= problem.valuation.nav_e8:
-            break
+            return matched
         fall = last_error - error
         step = error * step // fall if step and fall else error
         expected, last_error = expected + step, error
-    return matched
+    return matched if nearest is None else nearest[1]
 
 
 def _most_gain(problem: Problem, matched: Matched) -> tuple[Appraisal, tuple[Reason, ...]]:
@@ -68,7 +72,7 @@ def _most_gain(problem: Problem, matched: Matched) -> tuple[Appraisal, tuple[Rea
     """
     least = max(matched.owed_trades, 1)
     prefixes = []
-    legs: tuple[SwapLeg, ...] = ()
+    legs: tuple[Leg, ...] = ()
     for trade in matched.trades:
         legs = (*legs, *trade)
         prefixes.append(appraise(problem, legs))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from rebalancer.errors import PlanError
-from rebalancer.model import Plan, Reason
+from rebalancer.model import Plan, Reason, Token, UnwrapLeg, WrapLeg
 from rebalancer.planner.caps import (
     no_dust,
     pool_share_within_limit,
@@ -18,21 +18,17 @@ from rebalancer.planner.caps import (
     trades_within_cap,
     turnover_within_day,
 )
-from rebalancer.planner.costs import cost_share_ppm, is_extreme
-from rebalancer.planner.market import (
-    Market,
-    held_out_of,
-    hop_impact_ppm,
-    off_oracle_ppm,
-)
+from rebalancer.planner.costs import cost_share_ppm, is_extreme, lost_e8
+from rebalancer.planner.market import held_out_of, hop_impact_ppm, off_oracle_ppm, swap_hops
 from rebalancer.planner.optimal.verify import verify
 from rebalancer.planner.problem import Problem
-from rebalancer.planner.proof import proved_legs
+from rebalancer.planner.proof import as_proved, proved_legs
 from rebalancer.planner.replay import replay
 from rebalancer.planner.routes import min_amount_out
 from rebalancer.planner.targets import aims, stuck_positions
 from rebalancer.planner.texts import money, percent, told_apart
 from rebalancer.planner.trades import MAX_LEGS
+from rebalancer.planner.wallet import balance, feeds_next, moved_tokens, share_of, value_up
 
 Guard = Callable[[Problem, Plan], Iterable[Reason]]
 
@@ -44,18 +40,19 @@ def violations(problem: Problem, plan: Plan, guards: Iterable[Guard]) -> tuple[R
 
 def sells_only_what_is_held(problem: Problem, plan: Plan) -> Iterable[Reason]:
     """What a leg takes from the wallet must be there by then: held before, or bought by a leg."""
-    held = {amount.token: amount.raw for amount in problem.snapshot.balances}
+    moved = moved_tokens(plan.legs)
+    held = {token: balance(problem.snapshot, token) for token in moved}
     for index, leg in enumerate(plan.legs):
-        if not leg.chained:
-            there = held.get(leg.token_in, 0)
-            if leg.amount_in > there:
-                text = (
-                    f"Leg {index} sells {leg.amount_in} of {leg.token_in.symbol}, {there} are there"
-                )
-                yield Reason("sells_more_than_held", text, leg.amount_in, there)
-            held[leg.token_in] = there - leg.amount_in
-        if not (index + 1 < len(plan.legs) and plan.legs[index + 1].chained):
-            held[leg.token_out] = held.get(leg.token_out, 0) + leg.amount_out
+        for amount in leg.takes:
+            there = held[amount.token]
+            if amount.raw > there:
+                symbol = amount.token.symbol
+                text = f"Leg {index} sells {amount.raw} of {symbol}, {there} are there"
+                yield Reason("sells_more_than_held", text, amount.raw, there)
+            held[amount.token] = there - amount.raw
+        if not feeds_next(plan.legs, index):
+            for amount in leg.pays:
+                held[amount.token] += amount.raw
 
 
 def trades_only_positions(problem: Problem, plan: Plan) -> Iterable[Reason]:
@@ -63,13 +60,14 @@ def trades_only_positions(problem: Problem, plan: Plan) -> Iterable[Reason]:
 
     What a leg buys of another token is sold again to the last unit, or is owed to a withdrawal.
     """
-    ours = {problem.token(target.position) for target in problem.targets}
+    ours: set[Token | None] = {problem.token(target.position) for target in problem.targets}
+    ours |= {share_of(p) for p in problem.snapshot.pairs if problem.is_position(share_of(p))}
     owed = None if problem.owed is None else problem.owed.token
     for change in plan.net:
         if change.token not in ours and (change.token != owed or change.raw < 0):
             text = f"The plan changes the balance of {change.token.symbol}, which is no position"
             yield Reason("not_a_position", text)
-    bought = {leg.token_out for leg in plan.legs}
+    bought = {amount.token for leg in plan.legs for amount in leg.pays}
     for amount in plan.sold():
         if amount.token not in ours | bought:
             text = f"The plan sells {amount.token.symbol}, which is no position"
@@ -85,35 +83,36 @@ def certificate_holds(_: Problem, plan: Plan) -> Iterable[Reason]:
     except PlanError as error:
         yield Reason("certificate", f"The certificate does not hold: {error}")
         return
-    if proved_legs(plan.certificate) != [
-        (
-            leg.pair.lower(),
-            leg.token_in.address.lower(),
-            leg.token_out.address.lower(),
-            leg.amount_in,
-            leg.amount_out,
-            leg.chained,
-        )
-        for leg in plan.legs
-    ]:
+    if proved_legs(plan.certificate) != [as_proved(leg) for leg in plan.legs]:
         yield Reason("certificate", "The certificate is one of other legs")
 
 
 def trades_nothing_held_out(problem: Problem, plan: Plan) -> Iterable[Reason]:
     """No leg pays or takes a token that is held out, nor passes through its pool."""
+    snapshot = problem.snapshot
     for index, leg in enumerate(plan.legs):
-        for item in held_out_of(problem.snapshot, problem.snapshot.pair(leg.pair)):
+        if isinstance(leg, WrapLeg | UnwrapLeg):
+            item = snapshot.held_out_reason(leg.wrapped.address)
+            found = () if item is None else (item,)
+        else:
+            found = held_out_of(snapshot, snapshot.pair(leg.pair))
+        for item in found:
             text = f"Leg {index} trades {item.name}, which is held out: {item.text}"
             yield Reason("held_out", text)
 
 
 def min_outs_follow_slippage(_: Problem, plan: Plan) -> Iterable[Reason]:
-    """Every leg's least output is its expected one less the slippage, and never above it."""
+    """Whatever a leg pays is at least the expected less the slippage, and never above it.
+
+    Wrapping and unwrapping change no amount, and accept none.
+    """
     for index, leg in enumerate(plan.legs):
-        least = min_amount_out(leg.amount_out, plan.slippage_ppm)
-        if not 0 < leg.min_amount_out <= leg.amount_out or leg.min_amount_out != least:
-            text = f"Leg {index} accepts {leg.min_amount_out}, by the slippage it is {least}"
-            yield Reason("min_amount_out", text, leg.min_amount_out, least)
+        exact = isinstance(leg, WrapLeg | UnwrapLeg)
+        for pays, accepted in zip(leg.pays, leg.least, strict=True):
+            least = pays.raw if exact else min_amount_out(pays.raw, plan.slippage_ppm)
+            if not 0 < accepted.raw <= pays.raw or accepted.raw != least:
+                text = f"Leg {index} accepts {accepted.raw}, by the slippage it is {least}"
+                yield Reason("min_amount_out", text, accepted.raw, least)
 
 
 def costs_add_up(problem: Problem, plan: Plan) -> Iterable[Reason]:
@@ -123,11 +122,7 @@ def costs_add_up(problem: Problem, plan: Plan) -> Iterable[Reason]:
     if lost + costs.gas_e8 != costs.total_e8:
         yield Reason("costs_e8", "The costs do not add up", costs.total_e8, lost + costs.gas_e8)
     done = replay(problem.snapshot, plan.legs)
-    measured = sum(
-        problem.snapshot.price(c.token).value_down(problem.snapshot.balance(c.token))
-        - problem.snapshot.price(c.token).value_down(done.balance(c.token))
-        for c in plan.net
-    )
+    measured = lost_e8(problem.snapshot, done, plan.net)
     if lost != measured:
         yield Reason("costs_e8", "The costs are not what the balances lose", lost, measured)
 
@@ -142,21 +137,19 @@ def few_enough_legs(_: Problem, plan: Plan) -> Iterable[Reason]:
 def impact_within_limit(problem: Problem, plan: Plan) -> Iterable[Reason]:
     """Every hop keeps ``max_impact_ppm``, measured from the snapshot's spot prices."""
     limit = problem.policy.max_impact_ppm
-    start = {pair.address: pair for pair in problem.snapshot.pairs}
-    market = Market(start, start)
-    for index, leg in enumerate(plan.legs):
-        impact = hop_impact_ppm(start[leg.pair], market.now[leg.pair], leg.token_in, leg.amount_in)
+    for index, leg, start, now in swap_hops(problem.snapshot, plan.legs):
+        impact = hop_impact_ppm(start, now, leg.token_in, leg.amount_in)
         if impact > limit:
             shown, allowed = told_apart(percent, impact, limit, most_places=4)
-            text = f"Leg {index} moves {start[leg.pair].name} by {shown}, allowed is {allowed}"
+            text = f"Leg {index} moves {start.name} by {shown}, allowed is {allowed}"
             yield Reason("max_impact_ppm", text, impact, limit)
-        market = market.after((leg,))
 
 
 def pools_near_oracle(problem: Problem, plan: Plan) -> Iterable[Reason]:
     """No leg uses a pool whose price is further from the oracle's than the policy allows."""
     limit = problem.policy.max_off_oracle_ppm
-    for address in dict.fromkeys(leg.pair for leg in plan.legs):
+    pools = (x.pair for x in plan.legs if not isinstance(x, WrapLeg | UnwrapLeg))
+    for address in dict.fromkeys(pools):
         pair = problem.snapshot.pair(address)
         gap = off_oracle_ppm(problem.snapshot, pair)
         if gap > limit:
@@ -188,7 +181,7 @@ def no_position_further_off(problem: Problem, plan: Plan) -> Iterable[Reason]:
         return
     snapshot = problem.snapshot
     lost = plan.costs.total_e8 - plan.costs.gas_e8
-    unit = sum(snapshot.price(change.token).value_up(1) for change in plan.net)
+    unit = sum(value_up(snapshot, change.token, 1) for change in plan.net)
     changes = {change.token: change.raw for change in plan.net}
     for aim in aims(problem, stuck_positions(problem), lost):
         after_e8 = snapshot.price(aim.token).value_down(aim.held + changes.get(aim.token, 0))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rebalancer.amm.liquidity import apply_burn, apply_mint
 from rebalancer.amm.swap import UINT112_MAX, apply_swap, get_amount_in, get_amount_out
 from rebalancer.errors import Infeasible
 from rebalancer.model import (
     PPM,
+    AddLeg,
     HeldOut,
+    Leg,
     PairState,
     Policy,
     Reason,
+    RemoveLeg,
     Snapshot,
     SwapLeg,
     Token,
@@ -85,12 +89,22 @@ class Market:
             return None
         return least
 
-    def after(self, legs: Sequence[SwapLeg]) -> Market:
-        """The market once ``legs`` were swapped."""
-        now = dict(self.now)
+    def after(self, legs: Sequence[Leg]) -> Market:
+        """The market once ``legs`` were executed.
+
+        Liquidity that comes or goes moves no price, so it is as if it had been so from the start.
+        """
+        start, now = dict(self.start), dict(self.now)
         for leg in legs:
-            now[leg.pair], _ = apply_swap(now[leg.pair], leg.token_in, leg.amount_in)
-        return replace(self, now=now)
+            if isinstance(leg, SwapLeg):
+                now[leg.pair], _ = apply_swap(now[leg.pair], leg.token_in, leg.amount_in)
+            elif isinstance(leg, AddLeg):
+                for at in (start, now):
+                    at[leg.pair], _ = apply_mint(at[leg.pair], leg.amount0, leg.amount1)
+            elif isinstance(leg, RemoveLeg):
+                for at in (start, now):
+                    at[leg.pair], _, _ = apply_burn(at[leg.pair], leg.shares)
+        return replace(self, start=start, now=now)
 
 
 def hop_impact_ppm(start: PairState, now: PairState, token_in: Token, amount_in: int) -> int:
@@ -161,6 +175,21 @@ def off_oracle_ppm(snapshot: Snapshot, pair: PairState) -> int:
     side0 = pair.reserve0 * price0.numerator * price1.denominator
     side1 = pair.reserve1 * price1.numerator * price0.denominator
     return mul_div_up(abs(side0 - side1), PPM, min(side0, side1))
+
+
+def swap_hops(
+    snapshot: Snapshot, legs: Sequence[Leg]
+) -> Iterator[tuple[int, SwapLeg, PairState, PairState]]:
+    """Each swap of ``legs``: its index, the leg, its pair as it was at first and as it meets it.
+
+    Both are pairs of the snapshot with what earlier legs added and removed.
+    """
+    pairs = {pair.address: pair for pair in snapshot.pairs}
+    market = Market(pairs, pairs)
+    for index, leg in enumerate(legs):
+        if isinstance(leg, SwapLeg):
+            yield index, leg, market.start[leg.pair], market.now[leg.pair]
+        market = market.after((leg,))
 
 
 def held_out_of(snapshot: Snapshot, pair: PairState) -> tuple[HeldOut, ...]:

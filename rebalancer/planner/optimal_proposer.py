@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rebalancer.model import PPM, Reason, SwapLeg, Token, mul_div_down
+from rebalancer.model import PPM, Leg, Reason, Token, mul_div_down
 from rebalancer.planner.bands import position_drifts
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.market import open_market
 from rebalancer.planner.problem import Problem, Proposal
-from rebalancer.planner.targets import held_out, stuck_positions
+from rebalancer.planner.targets import held_out, movable_pairs, stuck_positions
 from rebalancer.planner.texts import money
+from rebalancer.planner.wallet import net_moves, value_down, value_up
 
 if TYPE_CHECKING:
     from rebalancer.planner.optimal.certificate import Planned
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _WITHIN_BUCKET_PPM = 1_000
 #: Trees of more nodes are proved by their root alone, which is looser but short.
 _WHOLE_TREE_NODES = 200
+_NO_POOL = "its pool cannot be used"
 #: How often tokens of which too little is sold are kept, and the rest is solved anew.
 _MAX_ROUNDS = 4
 
@@ -44,9 +46,10 @@ class OptimalProposer:
         if problem.owed is not None:
             return self._instead(problem, "a withdrawal is raised from what is overweight first")
         made = stated(problem)
-        _, excluded = open_market(problem.snapshot, problem.policy)
+        market, excluded = open_market(problem.snapshot, problem.policy)
         drifts = position_drifts(problem.valuation, problem.targets, problem.policy)
-        named = held_out(problem, drifts, stuck_positions(problem))
+        movable = movable_pairs(problem, market)
+        named = held_out(problem, drifts, stuck_positions(problem), movable, _NO_POOL)
         for _ in range(_MAX_ROUNDS):
             try:
                 planned, legs = _solve(problem, made)
@@ -78,17 +81,23 @@ def stated(problem: Problem) -> Statement:
 
     made = statement_of(problem)
     members: dict[str, list[tuple[str, int]]] = {}
+    pairs = {pair.name: pair.address.lower() for pair in problem.snapshot.pairs}
     for target in problem.targets:
         token = problem.token(target.position)
-        if target.bucket is not None and token is not None:
-            members.setdefault(target.bucket, []).append((token.address.lower(), PPM))
+        key = pairs[target.position] if token is None else token.address.lower()
+        if target.bucket is not None:
+            members.setdefault(target.bucket, []).append((key, PPM))
     bucketed = {key for loads in members.values() for key, _ in loads}
-    known = {asset.key for asset in made.assets}
+    known = {asset.key for asset in made.assets} | {stake.key for stake in made.stakes}
     return replace(
         made,
         assets=tuple(
             replace(asset, drift_weight_ppm=_WITHIN_BUCKET_PPM) if asset.key in bucketed else asset
             for asset in made.assets
+        ),
+        stakes=tuple(
+            replace(stake, drift_weight_ppm=_WITHIN_BUCKET_PPM) if stake.key in bucketed else stake
+            for stake in made.stakes
         ),
         factors=tuple(
             Factor(name, tuple(sorted(load for load in loads if load[0] in known)))
@@ -118,12 +127,12 @@ def impact_of_share_ppm(share_ppm: int | None, fee_ppm: int) -> int:
     return max(mul_div_down(after_fee, PPM, PPM * PPM + after_fee), 1)
 
 
-def _solve(problem: Problem, made: Statement) -> tuple[Planned, tuple[SwapLeg, ...]]:
-    from rebalancer.planner.optimal.bridge import swap_legs
+def _solve(problem: Problem, made: Statement) -> tuple[Planned, tuple[Leg, ...]]:
+    from rebalancer.planner.optimal.bridge import plan_legs
     from rebalancer.planner.optimal.certificate import plan
 
     planned = plan(made)
-    return planned, swap_legs(problem, planned.legs)
+    return planned, plan_legs(problem, planned.legs)
 
 
 def _proof(planned: Planned) -> str:
@@ -132,33 +141,26 @@ def _proof(planned: Planned) -> str:
     return certificate(planned, whole=planned.answer.nodes <= _WHOLE_TREE_NODES)
 
 
-def _net_sold(legs: Sequence[SwapLeg]) -> dict[Token, int]:
+def _net_sold(legs: Sequence[Leg]) -> dict[Token, int]:
     """Smallest units that the wallet gives of each token, all legs together."""
-    net: dict[Token, int] = {}
-    for leg in legs:
-        net[leg.token_in] = net.get(leg.token_in, 0) + leg.amount_in
-        net[leg.token_out] = net.get(leg.token_out, 0) - leg.amount_out
-    return {token: raw for token, raw in net.items() if raw > 0}
+    return {token: -raw for token, raw in net_moves(legs).items() if raw < 0}
 
 
-def _sold_too_little(problem: Problem, legs: Sequence[SwapLeg]) -> set[Token]:
-    """Tokens of which less than the minimum trade is sold."""
-    least = problem.policy.min_trade_e8
-    return {
-        token
-        for token, raw in _net_sold(legs).items()
-        if problem.snapshot.price(token).value_down(raw) < least
-    }
+def _sold_too_little(problem: Problem, legs: Sequence[Leg]) -> set[Token]:
+    """Tokens and LP shares of which less than the minimum trade is sold."""
+    least, snapshot = problem.policy.min_trade_e8, problem.snapshot
+    return {t for t, raw in _net_sold(legs).items() if value_down(snapshot, t, raw) < least}
 
 
 def _kept(made: Statement, keys: set[str]) -> Statement:
-    """The statement in which these tokens are passed through, and neither bought nor sold."""
+    """The statement in which these are passed through, or left, and neither bought nor sold."""
     return replace(
         made,
         assets=tuple(
             replace(asset, target_ppm=None, tax=()) if asset.key in keys else asset
             for asset in made.assets
         ),
+        stakes=tuple(stake for stake in made.stakes if stake.key not in keys),
         factors=tuple(
             replace(factor, loads=tuple(x for x in factor.loads if x[0] not in keys))
             for factor in made.factors
@@ -166,12 +168,12 @@ def _kept(made: Statement, keys: set[str]) -> Statement:
     )
 
 
-def _broken_cap(problem: Problem, legs: Sequence[SwapLeg]) -> str | None:
+def _broken_cap(problem: Problem, legs: Sequence[Leg]) -> str | None:
     """The cap per trade or per day that ``legs`` break, in words."""
     snapshot, policy = problem.snapshot, problem.policy
-    worth = {t: snapshot.price(t).value_up(raw) for t, raw in _net_sold(legs).items()}
+    worth = {t: value_up(snapshot, t, raw) for t, raw in _net_sold(legs).items()}
     largest = max(
-        (snapshot.price(x.token_in).value_up(x.amount_in) for x in legs if not x.chained), default=0
+        (sum(value_up(snapshot, a.token, a.raw) for a in leg.takes) for leg in legs), default=0
     )
     if policy.max_trade_e8 is not None and largest > policy.max_trade_e8:
         return f"it would trade {money(largest, snapshot.numeraire)} at once, more than max_trade"
@@ -183,16 +185,13 @@ def _broken_cap(problem: Problem, legs: Sequence[SwapLeg]) -> str | None:
     return None
 
 
-def _left_behind(problem: Problem, legs: Sequence[SwapLeg]) -> str | None:
+def _left_behind(problem: Problem, legs: Sequence[Leg]) -> str | None:
     """A token that is no position and that ``legs`` buy more of than they sell, in words.
 
     Where kappa is so large that a drift costs more than its own value, the best plan would rather
     turn what is overweight into something that nobody counts.
     """
-    net: dict[Token, int] = {}
-    for leg in legs:
-        net[leg.token_in] = net.get(leg.token_in, 0) - leg.amount_in
-        net[leg.token_out] = net.get(leg.token_out, 0) + leg.amount_out
+    net = net_moves(legs)
     left = [token.symbol for token, raw in net.items() if raw and not problem.is_position(token)]
     return f"it would change {left[0]}, which is no position" if left else None
 

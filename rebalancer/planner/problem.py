@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -10,15 +10,16 @@ from rebalancer.errors import PlanError
 from rebalancer.model import (
     Amount,
     Circumstances,
+    Leg,
     Policy,
     Reason,
     Snapshot,
-    SwapLeg,
     Target,
     Token,
     Valuation,
 )
 from rebalancer.planner.gas_schedule import GasSchedule
+from rebalancer.planner.wallet import balance, moved_tokens
 
 #: No deposits, no withdrawal, nothing measured.
 NOTHING_ELSE = Circumstances()
@@ -43,6 +44,8 @@ class Problem:
     owed: Amount | None = None
     only_raise: bool = False
     edges: Mapping[str, int] | None = None
+    #: Of a slice: the most that it may sell, smallest units by token and 0 of all others.
+    most: Mapping[Token, int] | None = None
 
     @property
     def owed_e8(self) -> int:
@@ -70,6 +73,12 @@ class Problem:
     def gas_price_wei(self) -> int:
         """What a unit of gas costs now: the block's base fee and the suggested priority fee."""
         return self.snapshot.block.base_fee_wei + self.snapshot.priority_fee_wei
+
+    def gas_units(self, legs: Sequence[Leg]) -> int:
+        """Expected gas of ``legs``; what the wallet has nothing of costs more when it comes."""
+        moved = moved_tokens(legs)
+        without = {token for token in moved if not balance(self.snapshot, token)}
+        return self.gas_schedule.units(legs, without)
 
     def gas_value_e8(self, gas_units: int) -> int:
         """What ``gas_units`` cost in 1e-8 of the numeraire, rounded up."""
@@ -103,7 +112,7 @@ class Proposal:
     ``certificate`` proves how far from the best they can be; None where nobody knows.
     """
 
-    legs: tuple[SwapLeg, ...]
+    legs: tuple[Leg, ...]
     limits: tuple[Reason, ...]
     certificate: str | None = None
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from rebalancer.model import AddLeg, Leg, RemoveLeg, SwapLeg
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -32,8 +34,23 @@ def proof(certificate: str) -> Proof:
     return Proof(*(claim[name] for name in ("hold_e8", "realised_e8", "upper_e8", "gap_e8")))
 
 
-def proved_legs(certificate: str) -> list[tuple[str, str, str, int, int, bool]]:
-    """Pool, sold, bought (addresses in lower case), amounts and chaining of each leg."""
+def proved_legs(certificate: str) -> list[tuple[str | int | bool, ...]]:
+    """Each leg of a certificate as ``as_proved`` writes it."""
     claim: Any = json.loads(certificate)
-    names = ("pool", "sold", "bought", "amount_in", "amount_out", "chained")
-    return [tuple(leg.get(name) for name in names) for leg in claim["legs"]]
+    swap = ("pool", "sold", "bought", "amount_in", "amount_out", "chained")
+    lp = ("pool", "kind", "shares", "amount0", "amount1")
+    return [
+        tuple(leg.get(name) for name in (swap if leg.get("kind") == "swap" else lp))
+        for leg in claim["legs"]
+    ]
+
+
+def as_proved(leg: Leg) -> tuple[str | int | bool, ...]:
+    """What a certificate says of a leg; addresses in lower case. No certificate wraps anything."""
+    if isinstance(leg, SwapLeg):
+        sold, bought = leg.token_in.address.lower(), leg.token_out.address.lower()
+        return leg.pair.lower(), sold, bought, leg.amount_in, leg.amount_out, leg.chained
+    if isinstance(leg, AddLeg | RemoveLeg):
+        kind = "mint" if isinstance(leg, AddLeg) else "burn"
+        return leg.pair.lower(), kind, leg.shares, leg.amount0, leg.amount1
+    return (leg.kind, leg.amount)

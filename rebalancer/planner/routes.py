@@ -109,7 +109,7 @@ def min_amount_out(amount_out: int, slippage_ppm: int) -> int:
 
 
 def _gas_e8(problem: Problem, legs: Sequence[SwapLeg]) -> int:
-    return problem.gas_value_e8(problem.gas_schedule.units(legs))
+    return problem.gas_value_e8(problem.gas_units(legs))
 
 
 def _order(route: Route) -> tuple[int, tuple[str, ...]]:

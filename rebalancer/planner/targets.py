@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 
 from rebalancer.model import (
     PPM,
     Amount,
+    PairState,
     Reason,
     Target,
     Token,
@@ -16,7 +17,7 @@ from rebalancer.model import (
     mul_div_up,
 )
 from rebalancer.planner.bands import Drift, group_of
-from rebalancer.planner.market import open_market
+from rebalancer.planner.market import Market, open_market
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.reset import back_to_edges
 from rebalancer.planner.routes import stuck_tokens
@@ -103,9 +104,11 @@ def spare(problem: Problem, aim: Aim) -> Amount:
     """What of ``aim.token`` may be sold: all beyond the wanted value, rounded down; at least 0.
 
     A wanted value of 0 leaves nothing behind, not even what is worth less than a unit of value.
-    Never more than the trading wallet has: watched wallets sell nothing.
+    Never more than the trading wallet has: watched wallets sell nothing. Nor more than a slice may.
     """
-    return Amount(aim.token, min(_excess(problem, aim), problem.snapshot.balance(aim.token)))
+    raw = min(_excess(problem, aim), problem.snapshot.balance(aim.token))
+    most = raw if problem.most is None else problem.most.get(aim.token, 0)
+    return Amount(aim.token, min(raw, most))
 
 
 def out_of_reach(problem: Problem, found: Sequence[Aim]) -> tuple[Reason, ...]:
@@ -132,16 +135,38 @@ def _excess(problem: Problem, aim: Aim) -> int:
     return max(aim.held - kept, 0)
 
 
-def held_out(problem: Problem, drifts: tuple[Drift, ...], stuck: Set[Token]) -> tuple[Reason, ...]:
+def movable_pairs(problem: Problem, market: Market) -> dict[str, PairState]:
+    """By position, the pairs whose LP shares a plan may add and remove.
+
+    Their pool must be usable, which it is not while it, or one of its tokens, is held out, empty or
+    far off the oracle, both tokens must be read, and the target must be the position's own.
+    """
+    read = {amount.token for amount in problem.snapshot.balances}
+    wanted = {target.position for target in problem.targets if not target.kept}
+    return {
+        pair.name: pair
+        for pair in market.now.values()
+        if pair.name in wanted and {pair.token0, pair.token1} <= read
+    }
+
+
+def held_out(
+    problem: Problem,
+    drifts: tuple[Drift, ...],
+    stuck: Set[Token],
+    movable: Collection[str] = (),
+    why: str = "the greedy planner trades no LP positions (planner: optimal does)",
+) -> tuple[Reason, ...]:
     """Name the positions that are left alone although they need not be where they are.
 
-    An LP position is named when it is outside its band, a stuck token unless it is neither held nor
-    wanted: what is left for the others is then not what their targets say.
+    An LP position that is not ``movable`` is named when it is outside its band, a stuck token
+    unless it is neither held nor wanted: what is left for the others is then not what their targets
+    say.
     """
     reasons = []
     for drift in drifts:
         token = problem.token(drift.position)
-        if token is None and drift.outside:
+        if token is None and drift.outside and drift.position not in movable:
             moved, band = told_apart(points, abs(drift.drift_ppm), drift.band_ppm, most_places=4)
             sign = "-" if drift.drift_ppm < 0 else "+"
             reasons.append(
@@ -149,7 +174,7 @@ def held_out(problem: Problem, drifts: tuple[Drift, ...], stuck: Set[Token]) -> 
                     code="lp_held_out_ppm",
                     text=(
                         f"{drift.position} drifted {sign}{moved} points, its band is {band}, but "
-                        "LP positions are not traded; the tokens share what remains"
+                        f"{why}; the tokens share what remains"
                     ),
                     measured=abs(drift.drift_ppm),
                     limit=drift.band_ppm,

@@ -7,11 +7,26 @@ pair contract checks, so that a mistake over there does not vouch for itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import isqrt
 
 from rebalancer.errors import PlanError
-from rebalancer.model import PPM, Decision, Plan, Rebalance, Snapshot, Token, digest, to_json
+from rebalancer.model import (
+    PPM,
+    AddLeg,
+    Decision,
+    Leg,
+    PairState,
+    Plan,
+    Rebalance,
+    RemoveLeg,
+    Snapshot,
+    SwapLeg,
+    Token,
+    digest,
+    to_json,
+)
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal.verify import verify as verify_certificate
 
@@ -47,15 +62,10 @@ def _plan(decision: Decision, inputs: Inputs) -> Iterator[Finding]:
         return
     yield Finding("legs", True, f"{len(plan.legs)} pay what they say, to the unit")
     net = {change.token: change.raw for change in plan.net}
-    before = {amount.token: amount.raw for amount in snapshot.balances}
+    before = _holds(snapshot)
     changes = {t: raw - before[t] for t, raw in balances.items() if raw != before[t]}
     yield _same("balances", net == changes, f"{len(net)} change as the plan says")
-    lost = 0
-    for token, raw in balances.items():
-        price = snapshot.price(token)
-        held = before[token]
-        lost += held * price.numerator // price.denominator
-        lost -= raw * price.numerator // price.denominator
+    lost = sum(_worth(snapshot, t, before[t]) - _worth(snapshot, t, balances[t]) for t in changes)
     costs = plan.costs
     parts = costs.fee_e8 + costs.impact_e8 + costs.off_oracle_e8
     yield _same("costs", (parts, parts + costs.gas_e8) == (lost, costs.total_e8), f"{lost} e8 lost")
@@ -89,40 +99,140 @@ def _certificate(plan: Plan, inputs: Inputs) -> Iterator[Finding]:
         for p in inputs.snapshot.pairs
         if p.address.lower() in pools
     }
-    yield _same("statement", (about, pools) == (there, pairs), "it is about this snapshot")
+    stakes = {x["key"]: (x["shares"], x["supply"]) for x in claim["statement"]["stakes"]}
+    shares = {
+        p.address.lower(): (_liquid(inputs.snapshot, p), _supply(p))
+        for p in inputs.snapshot.pairs
+        if p.address.lower() in stakes
+    }
+    same = (about, pools, stakes) == (there, pairs, shares)
+    yield _same("statement", same, "it is about this snapshot")
+
+
+def _holds(snapshot: Snapshot) -> dict[Token, int]:
+    """What the wallet has: tokens, ether, and LP shares as tokens at their pair's address."""
+    found = {_share(p): _liquid(snapshot, p) for p in snapshot.pairs}
+    found[snapshot.native.token] = snapshot.native_wei
+    return found | {amount.token: amount.raw for amount in snapshot.balances}
+
+
+def _share(pair: PairState) -> Token:
+    return Token(pair.address, pair.name, 18)
+
+
+def _liquid(snapshot: Snapshot, pair: PairState) -> int:
+    return sum(h.shares - h.staked for h in snapshot.holdings if h.pair == pair.address)
+
+
+def _supply(pair: PairState) -> int:
+    """All shares, with those that the protocol is due (UniswapV2Pair._mintFee)."""
+    root, last = isqrt(pair.reserve0 * pair.reserve1), isqrt(pair.k_last)
+    if not pair.protocol_fee_on or not 0 < last < root:
+        return pair.total_supply
+    return pair.total_supply + pair.total_supply * (root - last) // (5 * root + last)
+
+
+def _worth(snapshot: Snapshot, token: Token, raw: int) -> int:
+    """Value of a balance at the snapshot's prices, LP shares at the fair one; rounded down."""
+    pair = next((p for p in snapshot.pairs if _share(p) == token), None)
+    if pair is not None and not raw:
+        return 0
+    if pair is not None:
+        p0, p1 = snapshot.price(pair.token0), snapshot.price(pair.token1)
+        square = 4 * raw * raw * pair.reserve0 * pair.reserve1 * p0.numerator * p1.numerator
+        return isqrt(square // (_supply(pair) ** 2 * p0.denominator * p1.denominator))
+    price = snapshot.native
+    if token == price.token and snapshot.gas_reserve is not None:
+        price = snapshot.price(snapshot.gas_reserve.wrapped)
+    elif token != price.token:
+        price = snapshot.price(token)
+    return raw * price.numerator // price.denominator
 
 
 def _execute(plan: Plan, snapshot: Snapshot) -> dict[Token, int] | str:
     """Balances after the legs, or why they cannot be what the plan says."""
-    balances = {amount.token: amount.raw for amount in snapshot.balances}
-    reserves = {p.address: {p.token0: p.reserve0, p.token1: p.reserve1} for p in snapshot.pairs}
-    fees = {p.address: p.fee_ppm for p in snapshot.pairs}
-    for index, leg in enumerate(plan.legs):
-        pool = reserves.get(leg.pair, {})
-        if set(pool) != {leg.token_in, leg.token_out} or fees[leg.pair] != leg.fee_ppm:
-            return f"leg {index} names a pool that is not there"
-        if leg.chained:
-            feeder = plan.legs[index - 1]
-            given = (feeder.token_out, feeder.amount_out)
-            if not index or given != (leg.token_in, leg.amount_in):
-                return f"leg {index} is not fed by the one before"
-        elif balances[leg.token_in] < leg.amount_in:
-            return f"leg {index} sells more than is there by then"
-        balances[leg.token_in] -= leg.amount_in
-        reserve_in, reserve_out = pool[leg.token_in], pool[leg.token_out]
+    legs: Sequence[Leg] = plan.legs
+    run = _Books(_holds(snapshot), {p.address: p for p in snapshot.pairs})
+    for index, leg in enumerate(legs):
+        before = legs[index - 1] if index else None
+        after = legs[index + 1] if index + 1 < len(legs) else None
+        wrong = run.step(leg, before, isinstance(after, SwapLeg) and after.chained)
+        if wrong is not None:
+            return f"leg {index} {wrong}"
+    return run.balances
+
+
+@dataclass(slots=True)
+class _Books:
+    """Balances of the wallet and pairs as they stand between two legs."""
+
+    balances: dict[Token, int]
+    pairs: dict[str, PairState]
+
+    def step(self, leg: Leg, before: Leg | None, forwarded: bool) -> str | None:
+        """Book one leg; what is wrong with it, if anything."""
+        chained = isinstance(leg, SwapLeg) and leg.chained
+        if isinstance(leg, SwapLeg) and chained:
+            given = isinstance(before, SwapLeg) and (before.token_out, before.amount_out)
+            if given != (leg.token_in, leg.amount_in):
+                return "is not fed by the one before"
+        for amount in leg.takes:
+            self.balances[amount.token] = self.balances.get(amount.token, 0) - amount.raw
+            if self.balances[amount.token] < 0 or amount.raw <= 0:
+                return "sells more than is there by then"
+        for paid, accepted in zip(leg.pays, leg.least, strict=True):
+            if not 0 < accepted.raw <= paid.raw:
+                return f"accepts {accepted.raw}"
+            if not forwarded:
+                self.balances[paid.token] = self.balances.get(paid.token, 0) + paid.raw
+        if isinstance(leg, SwapLeg):
+            return self._swap(leg)
+        if isinstance(leg, AddLeg | RemoveLeg):
+            return self._liquidity(leg)
+        return None
+
+    def _swap(self, leg: SwapLeg) -> str | None:
+        pair = self.pairs.get(leg.pair)
+        if pair is None or {pair.token0, pair.token1} != {leg.token_in, leg.token_out}:
+            return "names a pool that is not there"
+        if pair.fee_ppm != leg.fee_ppm:
+            return "names a pool that is not there"
+        zero = leg.token_in == pair.token0
+        there, other = (pair.reserve0, pair.reserve1) if zero else (pair.reserve1, pair.reserve0)
         # The pair's K-check: what it pays is accepted, one unit more would not be.
-        paid = (reserve_in + leg.amount_in) * PPM - leg.amount_in * leg.fee_ppm
-        least = reserve_in * reserve_out * PPM
-        if paid * (reserve_out - leg.amount_out) < least:
-            return f"leg {index} pays less than {leg.amount_out}"
-        if paid * (reserve_out - leg.amount_out - 1) >= least:
-            return f"leg {index} pays more than {leg.amount_out}"
-        if not 0 < leg.min_amount_out <= leg.amount_out:
-            return f"leg {index} accepts {leg.min_amount_out}"
-        pool[leg.token_in] += leg.amount_in
-        pool[leg.token_out] -= leg.amount_out
-        balances[leg.token_out] += leg.amount_out
-    return balances
+        paid = (there + leg.amount_in) * PPM - leg.amount_in * leg.fee_ppm
+        least = there * other * PPM
+        if paid * (other - leg.amount_out) < least:
+            return f"pays less than {leg.amount_out}"
+        if paid * (other - leg.amount_out - 1) >= least:
+            return f"pays more than {leg.amount_out}"
+        sides = (there + leg.amount_in, other - leg.amount_out)
+        self._book(pair, *(sides if zero else sides[::-1]), pair.total_supply, pair.k_last)
+        return None
+
+    def _liquidity(self, leg: AddLeg | RemoveLeg) -> str | None:
+        """Shares are those that the least of both sides pays for; all of both sides is used."""
+        pair = self.pairs.get(leg.pair)
+        if pair is None or (pair.token0, pair.token1) != (leg.token0, leg.token1):
+            return "names a pool that is not there"
+        supply, r0, r1 = _supply(pair), pair.reserve0, pair.reserve1
+        sign = 1 if isinstance(leg, AddLeg) else -1
+        if sign > 0:
+            if min(leg.amount0 * supply // r0, leg.amount1 * supply // r1) != leg.shares:
+                return f"mints something else than {leg.shares} shares"
+            if leg.amount0 * r1 // r0 != leg.amount1:
+                return "adds more than the pool's ratio asks for"
+        elif (leg.shares * r0 // supply, leg.shares * r1 // supply) != (leg.amount0, leg.amount1):
+            return f"redeems something else than {leg.amount0} and {leg.amount1}"
+        r0, r1 = r0 + sign * leg.amount0, r1 + sign * leg.amount1
+        k_last = r0 * r1 if pair.protocol_fee_on else 0
+        self._book(pair, r0, r1, supply + sign * leg.shares, k_last)
+        return None
+
+    def _book(self, pair: PairState, r0: int, r1: int, supply: int, k_last: int) -> None:
+        self.pairs[pair.address] = replace(
+            pair, reserve0=r0, reserve1=r1, total_supply=supply, k_last=k_last
+        )
 
 
 def _same(what: str, same: bool, detail: str) -> Finding:

@@ -25,7 +25,7 @@ from rebalancer.model import (
 from rebalancer.planner import PRAGUE, Problem, replay
 from rebalancer.planner.market import hop_impact_ppm, off_oracle_ppm
 from rebalancer.planner.optimal.branch import Limits
-from rebalancer.planner.optimal.bridge import statement_of, swap_legs
+from rebalancer.planner.optimal.bridge import plan_legs, statement_of
 from rebalancer.planner.optimal.certificate import certificate, plan
 from rebalancer.planner.optimal.verify import verify
 
@@ -115,7 +115,7 @@ def problems(draw: st.DrawFn) -> Problem:
 def test_every_plan_replays_and_is_worth_what_it_says(problem: Problem) -> None:
     made = statement_of(problem)
     result = plan(made, Limits(nodes=60))
-    legs = swap_legs(problem, result.legs)
+    legs = plan_legs(problem, result.legs)
     done = replay(problem.snapshot, legs)  # refuses what could not be executed as it stands
     usable = {pool.key for pool in made.pools}
     for leg in legs:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_planner_properties import World, make_world
 
+from rebalancer.amm.fair import fair_value_e8
 from rebalancer.amm.valuation import value
 from rebalancer.errors import PlanError
 from rebalancer.model import (
@@ -89,24 +90,38 @@ def test_every_plan_keeps_every_cap_and_is_what_it_says(asked):
     plan, policy, snapshot = decision.plan, world.policy, world.snapshot
     nav = value(snapshot, world.targets).nav_e8
     paid: dict[tuple[str, str], int] = {}
+    there = {(p.address, t.symbol): p.reserves(t)[0] for p in snapshot.pairs for t in _two(p)}
     for leg in plan.legs:
-        sold = snapshot.price(leg.token_in).value_down(leg.amount_in)
-        if policy.max_trade_e8 is not None and not leg.chained:
-            assert sold <= policy.max_trade_e8
-        paid[leg.pair, leg.token_in.symbol] = (
-            paid.get((leg.pair, leg.token_in.symbol), 0) + leg.amount_in
-        )
+        if policy.max_trade_e8 is not None:
+            assert sum(_worth(snapshot, amount) for amount in leg.takes) <= policy.max_trade_e8
+        if leg.kind == "swap":
+            key = leg.pair, leg.token_in.symbol
+            paid[key] = paid.get(key, 0) + leg.amount_in
+        elif leg.kind == "remove":  # whoever redeems leaves the others less to trade with
+            for amount in leg.pays:
+                there[leg.pair, amount.token.symbol] -= amount.raw
     if policy.max_turnover_ppm is not None:
         turnover = circumstances.turnover_e8 + plan.costs.traded_e8
         assert turnover * PPM <= policy.max_turnover_ppm * nav
     if policy.max_pool_share_ppm is not None:
-        for (address, symbol), amount in paid.items():
-            pair = snapshot.pair(address)
-            token = pair.token0 if pair.token0.symbol == symbol else pair.token1
-            assert amount * PPM <= policy.max_pool_share_ppm * pair.reserves(token)[0]
+        for key, amount in paid.items():
+            assert amount * PPM <= policy.max_pool_share_ppm * there[key]
     assert plan.benefit_e8 > plan.costs.total_e8  # never worse than holding
     ours = {target.position for target in world.targets}
     assert {change.token.symbol for change in plan.net} <= ours
+
+
+def _two(pair):
+    return pair.token0, pair.token1
+
+
+def _worth(snapshot, amount):
+    """Value of an amount; LP shares at their fair price."""
+    pair = next((p for p in snapshot.pairs if p.address == amount.token.address), None)
+    if pair is None:
+        return snapshot.price(amount.token).value_down(amount.raw)
+    prices = snapshot.price(pair.token0), snapshot.price(pair.token1)
+    return fair_value_e8(pair, amount.raw, *prices)
 
 
 @bulk

@@ -102,12 +102,20 @@ def test_gas_is_what_the_executor_was_measured_to_use():
     snapshot_file = Path(__file__).parents[1] / "contracts" / "gas_snapshot.json"
     measured = json.loads(snapshot_file.read_text())
     one = leg(USDC_WETH, WETH, 1, 1)
-    buys = [replace(one, token_out=replace(USDC, address=f"0x{i:040x}")) for i in range(5)]
+    buys = [
+        replace(one, pair=f"0x{i:040x}", token_out=replace(USDC, address=f"0x{i:040x}"))
+        for i in range(5)
+    ]
     route = (one, replace(leg(WBTC_WETH, WETH, 1, 1), token_in=USDC, chained=True))
     shapes = {f"executor: {n} swaps": buys[:n] for n in (1, 2, 3, 5)}
     for name, legs in {**shapes, "executor: 2 hops": route}.items():
         expected = PRAGUE.units(legs) - PRAGUE.per_approval
         assert abs(expected - measured[name]) <= 20, name
+    # Of the eight, three sell what others buy and two of them in a pool that was used before.
+    back = [replace(b, token_in=b.token_out, token_out=WETH) for b in buys[2:4]]
+    across = replace(buys[0], pair="0x" + "9" * 40, token_in=buys[1].token_out)
+    expected = PRAGUE.units([*buys, across, *back]) - 4 * PRAGUE.per_approval
+    assert abs(expected - measured["executor: 8 swaps"]) <= 400
 
 
 def test_gas_of_nothing_is_nothing_and_each_sold_token_is_approved_once():

@@ -1,16 +1,34 @@
-"""Between the planner's problem and the solver's statement; LP positions are left alone."""
+"""Between the planner's problem and the solver's statement, and back to the legs of a plan."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rebalancer.errors import PlanError
-from rebalancer.model import SwapLeg
+from rebalancer.amm.liquidity import effective_total_supply
+from rebalancer.model import (
+    PPM,
+    AddLeg,
+    Leg,
+    PairState,
+    RemoveLeg,
+    SwapLeg,
+    Target,
+    mul_div_nearest,
+)
 from rebalancer.planner.market import open_market
-from rebalancer.planner.optimal.integers import Leg, Swap
-from rebalancer.planner.optimal.statement import Asset, Pool, Statement, TaxTier, statement
+from rebalancer.planner.optimal import integers
+from rebalancer.planner.optimal.statement import (
+    Asset,
+    Pool,
+    Stake,
+    Statement,
+    TaxTier,
+    statement,
+)
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.routes import min_amount_out
+from rebalancer.planner.targets import movable_pairs
+from rebalancer.planner.wallet import liquid_shares, share_of, value_down
 
 
 def statement_of(
@@ -19,15 +37,17 @@ def statement_of(
     taxes: dict[str, tuple[TaxTier, ...]] | None = None,
     reserve_ppm: int = 0,
 ) -> Statement:
-    """The tokens of ``problem`` with their targets and every pool that may be used.
+    """The positions of ``problem`` that can be traded, and every pool that may be used.
 
-    NAV is the whole portfolio's; LP positions stay as they are. A token in a usable pool that has
-    no target is an intermediate, if its balance was read. Keys are addresses in lower case;
-    ``taxes`` by such a key. Gas is the problem's schedule at its gas price, each part rounded up.
+    NAV is the whole portfolio's. What of a position cannot be traded, because it is staked, watched
+    or owed by a farm, comes off its target; LP positions without a usable pool stay as they are. A
+    token in a usable pool that has no target is an intermediate, if its balance was read. Keys are
+    addresses in lower case, that of the pair for its shares; ``taxes`` by such a key. Gas is the
+    problem's schedule at its gas price, each part rounded up.
     """
     snapshot, policy = problem.snapshot, problem.policy
     targets = {
-        token.address.lower(): target.weight_ppm
+        token.address.lower(): target
         for target in problem.targets
         if (token := problem.token(target.position)) is not None
     }
@@ -45,19 +65,20 @@ def statement_of(
     touch, approval = problem.gas_value_e8(gas.per_token), problem.gas_value_e8(gas.per_approval)
     assets = []
     for key in used:
-        price = snapshot.price(held[key].token)
+        price, raw, target = snapshot.price(held[key].token), held[key].raw, targets.get(key)
         assets.append(
             Asset(
                 key=key,
-                held=held[key].raw,
+                held=raw,
                 price_numerator=price.numerator,
                 price_denominator=price.denominator,
-                target_ppm=targets.get(key),
+                target_ppm=_target_ppm(problem, target, price.value_down(raw)) if target else None,
                 touch_e8=touch,
                 approval_e8=approval,
                 tax=(taxes or {}).get(key, ()),
             )
         )
+    stakes = movable_pairs(problem, market)
     return statement(
         nav_e8=problem.valuation.nav_e8,
         kappa_ppm=policy.drift_aversion_ppm,
@@ -75,32 +96,90 @@ def statement_of(
             )
             for pair in pairs
         ],
+        stakes=[
+            _stake(problem, t, stakes[t.position]) for t in problem.targets if t.position in stakes
+        ]
+        if pairs
+        else [],
         base_e8=problem.gas_value_e8(gas.base),
         chained_saving_e8=problem.gas_value_e8(gas.chained_saving),
         reserve_ppm=reserve_ppm,
     )
 
 
-def swap_legs(problem: Problem, legs: Sequence[Leg]) -> tuple[SwapLeg, ...]:
-    """The solver's legs as the plan carries them, with minimum outputs from the policy."""
+def _stake(problem: Problem, target: Target, pair: PairState) -> Stake:
+    """The shares of ``pair`` that the wallet can redeem; the allowance for it is their gas."""
+    gas, shares = problem.gas_schedule, liquid_shares(problem.snapshot, pair.address)
+    protocol = pair.protocol_fee_on and pair.k_last > 0
+    return Stake(
+        key=pair.address.lower(),
+        pool=pair.address.lower(),
+        shares=shares,
+        supply=effective_total_supply(pair),
+        target_ppm=_target_ppm(
+            problem, target, value_down(problem.snapshot, share_of(pair), shares)
+        ),
+        burn_e8=problem.gas_value_e8(gas.per_remove + gas.per_approval),
+        mint_e8=problem.gas_value_e8(gas.per_add),
+        stored=pair.total_supply if protocol else 0,
+        k_last=pair.k_last if protocol else 0,
+    )
+
+
+def _target_ppm(problem: Problem, target: Target, tradable_e8: int) -> int:
+    """The target less what of the position nobody here can trade, at least 0."""
+    valuation = problem.valuation
+    beside = valuation.position(target.position).value_e8 - tradable_e8
+    return max(target.weight_ppm - mul_div_nearest(beside, PPM, valuation.nav_e8), 0)
+
+
+def plan_legs(problem: Problem, legs: Sequence[integers.Leg]) -> tuple[Leg, ...]:
+    """The solver's legs as the plan carries them, with minimums from the policy's slippage."""
     pairs = {pair.address.lower(): pair for pair in problem.snapshot.pairs}
-    made = []
+    slippage = problem.policy.slippage_ppm
+    made: list[Leg] = []
     for leg in legs:
-        if not isinstance(leg, Swap):
-            raise PlanError("a plan has no legs yet that burn or mint LP shares")
         pair = pairs[leg.pool]
-        token_in = pair.token0 if pair.token0.address.lower() == leg.sold else pair.token1
-        made.append(
-            SwapLeg(
-                pair=pair.address,
-                amm=pair.amm,
-                token_in=token_in,
-                token_out=pair.other(token_in),
-                fee_ppm=pair.fee_ppm,
-                amount_in=leg.amount_in,
-                amount_out=leg.amount_out,
-                min_amount_out=min_amount_out(leg.amount_out, problem.policy.slippage_ppm),
-                chained=leg.chained,
+        if isinstance(leg, integers.Swap):
+            token_in = pair.token0 if pair.token0.address.lower() == leg.sold else pair.token1
+            made.append(
+                SwapLeg(
+                    pair=pair.address,
+                    amm=pair.amm,
+                    token_in=token_in,
+                    token_out=pair.other(token_in),
+                    fee_ppm=pair.fee_ppm,
+                    amount_in=leg.amount_in,
+                    amount_out=leg.amount_out,
+                    min_amount_out=min_amount_out(leg.amount_out, slippage),
+                    chained=leg.chained,
+                )
             )
-        )
+        elif leg.kind == "burn":
+            made.append(
+                RemoveLeg(
+                    pair=pair.address,
+                    amm=pair.amm,
+                    token0=pair.token0,
+                    token1=pair.token1,
+                    shares=leg.shares,
+                    amount0=leg.amount0,
+                    amount1=leg.amount1,
+                    min_amount0=min_amount_out(leg.amount0, slippage),
+                    min_amount1=min_amount_out(leg.amount1, slippage),
+                )
+            )
+        else:
+            made.append(
+                AddLeg(
+                    pair=pair.address,
+                    amm=pair.amm,
+                    token0=pair.token0,
+                    token1=pair.token1,
+                    amount0=leg.amount0,
+                    amount1=leg.amount1,
+                    shares=leg.shares,
+                    min_shares=min_amount_out(leg.shares, slippage),
+                )
+            )
     return tuple(made)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from math import isqrt, prod
 from typing import Any
 
 PPM = 1_000_000
@@ -25,7 +26,8 @@ def worth(made: dict[str, Any], legs: Sequence[Any]) -> Decimal:
     stakes = {x["pool"]: x for x in made["stakes"]}
     held = {key: int(a["held"]) for key, a in assets.items()}
     shares = {key: int(x["shares"]) for key, x in stakes.items()}
-    supply = {key: int(x["supply"]) for key, x in stakes.items()}
+    stored = {key: int(x.get("stored") or x["supply"]) for key, x in stakes.items()}
+    k_last = {key: int(x.get("k_last", 0)) for key, x in stakes.items()}
     reserves = {
         key: {p["asset0"]: int(p["reserve0"]), p["asset1"]: int(p["reserve1"])}
         for key, p in pools.items()
@@ -68,13 +70,14 @@ def worth(made: dict[str, Any], legs: Sequence[Any]) -> Decimal:
             cost += pool["swap_e8"] + set_aside
         else:
             stake, moved = stakes[pool["key"]], leg["shares"]
+            whole = stored[pool["key"]]
+            whole += pending_shares(whole, prod(there.values()), k_last[pool["key"]])
             sign = {"burn": 1, "mint": -1}[leg["kind"]]
             if type(moved) is not int or moved <= 0:
                 raise ValueError("shares")
             if sign < 0:  # as if the swap had been made on the pool that the mint enlarges
-                cost += swapped.get(pool["key"], ZERO) * moved / supply[pool["key"]]
+                cost += swapped.get(pool["key"], ZERO) * moved / whole
             amounts = dict(zip(there, (leg["amount0"], leg["amount1"]), strict=True))
-            whole = supply[pool["key"]]
             if sign > 0 and pool["key"] in swapped:
                 raise ValueError("a burn after a swap would earn the swap's own fee")
             if sign < 0 and moved != min(x * whole // there[key] for key, x in amounts.items()):
@@ -89,14 +92,21 @@ def worth(made: dict[str, Any], legs: Sequence[Any]) -> Decimal:
                 if sign < 0:
                     sold.add(key)
             shares[pool["key"]] -= sign * moved
-            supply[pool["key"]] -= sign * moved
-            if shares[pool["key"]] < 0 or supply[pool["key"]] <= 0:
+            stored[pool["key"]] = whole - sign * moved
+            k_last[pool["key"]] = prod(there.values()) if k_last[pool["key"]] else 0
+            if shares[pool["key"]] < 0 or stored[pool["key"]] <= 0:
                 raise ValueError("shares")
             cost += stake["burn_e8"] if sign > 0 else stake["mint_e8"]
     cost += sum(assets[key]["touch_e8"] for key in touched)
     cost += sum(assets[key]["approval_e8"] for key in sold)
     held_shares = {x["key"]: shares[k] for k, x in stakes.items()}
     return Decimal(_objective(made, held, held_shares) - cost)
+
+
+def pending_shares(stored: int, k: int, k_last: int) -> int:
+    """Shares that the protocol is due at reserves of the product ``k`` (UniswapV2Pair._mintFee)."""
+    root, last = isqrt(k), isqrt(k_last)
+    return stored * (root - last) // (5 * root + last) if 0 < last < root else 0
 
 
 def _objective(made: Any, held: dict[str, int], shares: dict[str, int]) -> Decimal:

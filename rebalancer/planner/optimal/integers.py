@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
+from rebalancer.amm.liquidity import whole_amounts
 from rebalancer.model import PPM
+from rebalancer.planner.optimal.exact import pending_shares
 from rebalancer.planner.optimal.graph import Graph
 from rebalancer.planner.optimal.relaxation import Trades, worth
 from rebalancer.planner.optimal.statement import Asset, Pool, Statement
@@ -249,17 +251,19 @@ class _Schedule:
         self.legs.append(Liquidity(pool.key, shares, amounts[0], amounts[1], "burn"))
 
     def _mint(self, pool: Pool, e: int, part: float) -> None:
-        """As much of ``part`` of the pool as the wallet can pay for by now."""
+        """As much of ``part`` of the pool as the wallet can pay for by now, nothing left over."""
         stake, there = self.made.stakes[e], self.reserves[pool.key]
         pair = (pool.asset0, pool.asset1)
-        shares = min(
-            int(part * stake.supply), *(self._spare(k) * stake.supply // there[k] for k in pair)
-        )
-        amounts = [-(-shares * there[key] // stake.supply) for key in pair]
-        if shares <= 0 or any(self._spare(k) < x for k, x in zip(pair, amounts, strict=True)):
+        reserve0, reserve1 = (there[key] for key in pair)
+        whole = stake.stored or stake.supply
+        whole += pending_shares(whole, reserve0 * reserve1, stake.k_last)
+        shares = min(int(part * whole), *(self._spare(k) * whole // there[k] for k in pair))
+        most = [min(-(-shares * there[key] // whole), self._spare(key)) for key in pair]
+        amounts = whole_amounts(reserve0, reserve1, *most)
+        minted = min(x * whole // there[k] for k, x in zip(pair, amounts, strict=True))
+        if min(minted, *amounts) <= 0:
             self.dropped.append(stake.key)
             return
-        minted = min(x * stake.supply // there[k] for k, x in zip(pair, amounts, strict=True))
         for key, amount in zip(pair, amounts, strict=True):
             there[key] += amount
             self.held[key] -= amount

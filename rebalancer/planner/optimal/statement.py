@@ -13,10 +13,12 @@ it must not get less, and what is left of it counts nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rebalancer.errors import PlanError
 from rebalancer.model import PPM
+from rebalancer.model.canonical import ADDED_LATER
+from rebalancer.planner.optimal.exact import pending_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ class Stake:
     """``shares`` of ``supply`` (with the protocol's pending ones) of a pool, as one position.
 
     Valued at the fair price ``2 * sqrt(v0(reserve0) * v1(reserve1)) * shares / supply``. Gas of
-    burning and of minting, each on top of the touched tokens.
+    burning and of minting, each on top of the touched tokens. Where the protocol takes its fee,
+    ``k_last`` is the product of the reserves when it last did, else 0, and ``stored`` the supply
+    without the pending shares: a swap before a mint makes them more.
     """
 
     key: str
@@ -81,6 +85,8 @@ class Stake:
     burn_e8: int = 0
     mint_e8: int = 0
     drift_weight_ppm: int = PPM
+    stored: int = field(default=0, metadata=ADDED_LATER)
+    k_last: int = field(default=0, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +177,7 @@ def _check(made: Statement) -> None:
     assets = {a.key for a in made.assets}
     for pool in made.pools:
         _check_pool(pool, assets)
-    pools = {p.key for p in made.pools}
+    pools = {p.key: p for p in made.pools}
     for stake in made.stakes:
         _check_stake(stake, pools)
     positions = {a.key for a in made.assets if a.target_ppm is not None}
@@ -227,11 +233,16 @@ def _check_pool(pool: Pool, assets: set[str]) -> None:
         )
 
 
-def _check_stake(stake: Stake, pools: set[str]) -> None:
+def _check_stake(stake: Stake, pools: dict[str, Pool]) -> None:
     if stake.pool not in pools:
         raise PlanError(f"{stake.key} is a share of {stake.pool}, which is no pool here")
     if not 0 <= stake.shares <= stake.supply or stake.supply <= 0:
         raise PlanError(f"{stake.key} has {stake.shares} of {stake.supply} shares")
+    pool = pools[stake.pool]
+    product = pool.reserve0 * pool.reserve1
+    pending = pending_shares(stake.stored, product, stake.k_last)
+    if stake.k_last and stake.stored + pending != stake.supply:
+        raise PlanError(f"{stake.key} has a supply without all that is due to the protocol")
     if not 0 <= stake.target_ppm <= PPM:
         raise PlanError(f"the target of {stake.key} is {stake.target_ppm} ppm of NAV")
     if stake.drift_weight_ppm <= 0:
