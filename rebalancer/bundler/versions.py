@@ -2,7 +2,8 @@
 
 All versions of one nonce share the promise that at most one of them can ever be mined; each is
 stored before it is sent. A replacement says what the first version said, for more. A cancellation
-sends 0 ETH from the wallet to itself.
+sends 0 ETH from the wallet to itself; or to nobody, where the wallet has code (EIP-7702), which
+would run if the wallet called itself: with whatever that does, and for more than 21,000 gas.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from rebalancer.model import Plan, SignedTransaction
 #: A cancellation may offer so many times what the plan may: it is 21,000 gas, and while the nonce
 #: is blocked the portfolio cannot do anything at all.
 CANCEL_CEILING = 2
+#: No code will ever stand here: nobody has its key, and no contract is created at it.
+NOBODY = "0x" + "00" * 20
 
 
 def replacement(
@@ -53,14 +56,16 @@ def replacement(
 def cancellation(
     rpc: Rpc, signer: Signer, plan: Plan, newest: SignedTransaction
 ) -> SignedTransaction | None:
-    """0 ETH to the wallet itself in place of ``newest``; None when that would be too dear."""
+    """0 ETH to an account without code in place of ``newest``; None when that is too dear."""
     fees = raise_fees(_fees(newest), market_fees(rpc), plan.max_fee_wei * CANCEL_CEILING)
     if fees is None:
         return None
+    has_code = bool(from_hex(rpc.call("eth_getCode", newest.sender, "latest")))
+    to = NOBODY if has_code else newest.sender
     return sign(
         signer,
         UnsignedTransaction(
-            call=Call(CANCEL, "cancel: 0 ETH to the wallet itself", newest.sender, b""),
+            call=Call(CANCEL, f"cancel: 0 ETH to {to}", to, b""),
             chain_id=plan.chain_id,
             sender=newest.sender,
             nonce=newest.nonce,

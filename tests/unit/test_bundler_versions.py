@@ -71,6 +71,7 @@ class Chain:
     number: int = 100
     sent: list[str] = field(default_factory=list)
     mined: str | None = None
+    code: str = "0x"
 
     def call(self, method: str, *params: Any) -> Any:
         return getattr(self, method)(*params)
@@ -101,6 +102,9 @@ class Chain:
     def eth_sendRawTransaction(self, raw: str) -> str:
         self.sent.append(raw)
         return self.hashes[-1]
+
+    def eth_getCode(self, address: str, tag: str) -> str:
+        return self.code
 
     def eth_feeHistory(self, *_: Any) -> Any:
         return {"baseFeePerGas": [hex(BASE)], "reward": [[hex(GWEI)]], "gasUsedRatio": [0.5]}
@@ -209,6 +213,17 @@ def test_past_its_deadline_it_is_cancelled() -> None:
     assert (wire["value"], wire["data"], wire["to"]) == (0, b"", HexBytes(WALLET))
     assert cancel.max_fee_wei * 100 >= versions[-2].max_fee_wei * 110
     assert journal.stored[-1] == cancel
+
+
+def test_a_wallet_with_code_is_not_called_by_its_cancellation() -> None:
+    def include(chain: Chain) -> str | None:
+        return chain.hashes[-1] if fields(chain.sent[-1])["data"] == b"" else None
+
+    delegated = Chain(include, code="0xef0100" + "12" * 20)
+    ending, _, _ = run(delegated, replace_after=100)
+    assert isinstance(ending, Mined)
+    assert fields(ending.transaction.raw)["to"] == bytes(20)
+    assert ending.transaction.sender == WALLET
 
 
 def test_what_would_revert_is_cancelled_and_not_paid_more_for() -> None:
