@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from rebalancer.amm.liquidity import added_amounts, apply_burn, apply_mint
 from rebalancer.amm.swap import apply_swap
 from rebalancer.errors import Infeasible, LimitBreached, PlanError
 from rebalancer.model import (
+    AddLeg,
     Circumstances,
+    Leg,
+    PairState,
     Plan,
     Policy,
     Rebalance,
+    RemoveLeg,
     Snapshot,
     SwapLeg,
     Target,
@@ -19,7 +25,9 @@ from rebalancer.model import (
 from rebalancer.planner.costs import appraise, cost_gate
 from rebalancer.planner.decision import pose
 from rebalancer.planner.gas_schedule import PRAGUE
+from rebalancer.planner.guards import keeps_the_gas_reserve, net_of, undressed
 from rebalancer.planner.problem import NOTHING_ELSE
+from rebalancer.planner.purse import trades_of
 
 
 def as_approved(
@@ -34,23 +42,24 @@ def as_approved(
     """The decision of this block, with the approved trades instead of its own.
 
     What is sold and the minimum of every leg are those that were approved, to the unit; what each
-    leg is expected to pay, and with it costs and benefit, are those of this block. Raises
+    leg is expected to pay, what is wrapped before and unwrapped after, and with it costs and
+    benefit, are those of this block. Raises
     LimitBreached when a leg would bring less than its approved minimum, or the plan is not worth
     its cost any more, PlanError when it cannot be done as it stands.
     """
-    legs = _repriced(approved, snapshot)
     problem = pose(snapshot, valuation, targets, policy, PRAGUE, circumstances)
-    appraisal = appraise(problem, legs)
+    appraisal = appraise(problem, _repriced(trades_of(approved.legs, problem.purse), snapshot))
     if reasons := cost_gate(problem, appraisal):
         raise LimitBreached(
             f"the approved plan is not worth it any more: {reasons[0].text}",
             hint="nothing was signed; approve a newer plan",
             block=snapshot.block.number,
         )
+    legs = problem.whole(appraisal.legs)
     plan = replace(
         decision.plan,
         legs=legs,
-        net=appraisal.net,
+        net=net_of(legs),
         positions=tuple(
             replace(position, after_ppm=appraisal.after.position(position.name).weight_ppm)
             for position in decision.plan.positions
@@ -59,33 +68,62 @@ def as_approved(
         costs=appraisal.costs,
         benefit_e8=appraisal.benefit_e8,
     )
+    if short := tuple(keeps_the_gas_reserve(problem, undressed(problem, plan))):
+        raise LimitBreached(
+            f"the approved plan would wrap what is for gas: {short[0].text}",
+            hint="nothing was signed; approve a newer plan",
+            block=snapshot.block.number,
+        )
     return replace(decision, plan=plan)
 
 
-def _repriced(approved: Plan, snapshot: Snapshot) -> tuple[SwapLeg, ...]:
-    """The approved legs with what their pairs would pay now."""
+def _repriced(trades: Sequence[Leg], snapshot: Snapshot) -> tuple[Leg, ...]:
+    """The approved trades with what their pairs would pay now."""
     pairs = {pair.address: pair for pair in snapshot.pairs}
-    legs: list[SwapLeg] = []
-    for index, leg in enumerate(approved.legs):
-        amount_in = legs[-1].amount_out if leg.chained else leg.amount_in
-        if leg.pair not in pairs:
-            raise PlanError(
-                f"leg {index + 1} of the approved plan swaps on {leg.pair}, which is not read",
-                hint="approve a newer plan",
-            )
+    legs: list[Leg] = []
+    for number, approved in enumerate(trades, 1):
         try:
-            pairs[leg.pair], amount_out = apply_swap(pairs[leg.pair], leg.token_in, amount_in)
-        except Infeasible as error:
+            leg = _now(approved, legs[-1] if legs else None, pairs)
+        except KeyError:
             raise PlanError(
-                f"leg {index + 1} of the approved plan cannot be done: {error}",
+                f"leg {number} of the approved plan trades on a pair that is not read",
                 hint="approve a newer plan",
             ) from None
-        if amount_out < leg.min_amount_out:
-            raise LimitBreached(
-                f"leg {index + 1} of the approved plan would bring {amount_out} smallest units of"
-                f" {leg.token_out.symbol}, approved are {leg.min_amount_out} or more",
-                hint="nothing was signed; wait for the price to come back, or approve a newer plan",
-                block=snapshot.block.number,
-            )
-        legs.append(replace(leg, amount_in=amount_in, amount_out=amount_out))
+        except Infeasible as error:
+            raise PlanError(
+                f"leg {number} of the approved plan cannot be done: {error}",
+                hint="approve a newer plan",
+            ) from None
+        for brings, least in zip(leg.pays, approved.least, strict=True):
+            if brings.raw < least.raw:
+                raise LimitBreached(
+                    f"leg {number} of the approved plan would bring {brings.raw} smallest units of "
+                    f"{brings.token.symbol}, approved are {least.raw} or more",
+                    hint="nothing was signed; wait for the price to come back, or approve a newer "
+                    "plan",
+                    block=snapshot.block.number,
+                )
+        legs.append(leg)
     return tuple(legs)
+
+
+def _now(leg: Leg, before: Leg | None, pairs: dict[str, PairState]) -> Leg:
+    """One approved leg on the pairs as they stand now, and the pairs after it.
+
+    An addition takes no more of either token than was approved. Raises KeyError for a pair that is
+    not there, Infeasible for what cannot be done.
+    """
+    if isinstance(leg, SwapLeg):
+        amount_in = leg.amount_in
+        if leg.chained and isinstance(before, SwapLeg):
+            amount_in = before.amount_out
+        pairs[leg.pair], amount_out = apply_swap(pairs[leg.pair], leg.token_in, amount_in)
+        return replace(leg, amount_in=amount_in, amount_out=amount_out)
+    if isinstance(leg, AddLeg):
+        amount0, amount1 = added_amounts(pairs[leg.pair], leg.amount0, leg.amount1)
+        pairs[leg.pair], shares = apply_mint(pairs[leg.pair], amount0, amount1)
+        return replace(leg, amount0=amount0, amount1=amount1, shares=shares)
+    if isinstance(leg, RemoveLeg):
+        pairs[leg.pair], amount0, amount1 = apply_burn(pairs[leg.pair], leg.shares)
+        return replace(leg, amount0=amount0, amount1=amount1)
+    return leg

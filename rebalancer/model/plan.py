@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rebalancer.model.canonical import ADDED_LATER
-from rebalancer.model.leg import Leg, SwapLeg, WrapLeg
+from rebalancer.model.leg import Leg, WrapLeg
 from rebalancer.model.token import Amount, Token
 
 
@@ -72,7 +72,7 @@ class Plan:
     block_hash: str
     wallet: str
     numeraire: str
-    legs: tuple[SwapLeg, ...]
+    legs: tuple[Leg, ...]
     net: tuple[Amount, ...]
     positions: tuple[ExpectedPosition, ...]
     nav_before_e8: int
@@ -94,9 +94,8 @@ class Plan:
         Shares of pairs are tokens too; ether is none, it goes along with the transaction. What
         an earlier leg paid to the wallet and a later one takes counts as well: it is taken.
         """
-        legs: tuple[Leg, ...] = self.legs
         totals: dict[Token, int] = {}
-        for leg in legs:
+        for leg in self.legs:
             for amount in () if isinstance(leg, WrapLeg) else leg.takes:
                 totals[amount.token] = totals.get(amount.token, 0) + amount.raw
         return tuple(Amount(token, raw) for token, raw in totals.items())

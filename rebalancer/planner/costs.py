@@ -27,7 +27,7 @@ from rebalancer.planner.benefit import benefit_e8
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.replay import replay
 from rebalancer.planner.texts import money, percent, told_apart
-from rebalancer.planner.wallet import balance, moved_tokens, value_down
+from rebalancer.planner.wallet import balance, counted, moved_tokens, value_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +178,8 @@ def _costs(problem: Problem, legs: Sequence[Leg], done: Snapshot, net: Sequence[
 def _sold_e8(before: Snapshot, after: Snapshot, net: Sequence[Amount]) -> list[int]:
     """Value that each balance of ``net`` loses, negative where it gains."""
     return [
-        value_down(before, change.token, balance(before, change.token))
-        - value_down(before, change.token, balance(after, change.token))
+        value_down(before, change.token, counted(before, change.token))
+        - value_down(before, change.token, counted(after, change.token))
         for change in net
     ]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 from rebalancer.amm.valuation import shares_ppm, value
 from rebalancer.errors import PlanError
@@ -18,7 +17,6 @@ from rebalancer.model import (
     Reason,
     Rebalance,
     Snapshot,
-    SwapLeg,
     Target,
     Valuation,
     digest,
@@ -28,15 +26,18 @@ from rebalancer.planner.calibration import settle
 from rebalancer.planner.costs import Appraisal, appraise, cost_gate
 from rebalancer.planner.gas_schedule import PRAGUE, GasSchedule
 from rebalancer.planner.greedy import GreedyProposer
-from rebalancer.planner.guards import CONSISTENCY, LIMITS, violations
+from rebalancer.planner.guards import CONSISTENCY, LIMITS, net_of, undressed, violations
 from rebalancer.planner.optimal_proposer import OptimalProposer
 from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposal, Proposer
+from rebalancer.planner.purse import open_purse
 from rebalancer.planner.reasons import gas_too_dear, nothing_to_trade, unread, worth_it
 from rebalancer.planner.smoothed import smoothing_note, trigger_valuation
 from rebalancer.planner.triggers import evaluate
 from rebalancer.planner.withdrawal import check_owed, raised_e8, raising, set_aside, still_lacking
 
 _GREEDY = GreedyProposer()
+#: How often a problem is posed anew because its plan needs more gas than was left for it.
+_MAX_POSES = 3
 
 
 def decide(
@@ -63,15 +64,19 @@ def decide(
     if valuation.unread:
         return _hold(snapshot, parent, unread(snapshot, valuation))
 
-    case = pose(snapshot, valuation, targets, policy, gas_schedule, circumstances)
+    inputs = (snapshot, valuation, targets, policy, gas_schedule, circumstances)
+    case = pose(*inputs)
     verdict = asked(case, last_rebalance_ts)
     if not verdict.fired:
         return _hold(snapshot, parent, verdict.reasons)
     if case.gas_price_wei > policy.max_gas_price_wei:
         return _hold(snapshot, parent, (gas_too_dear(case),))
 
-    problem = replace(case, only_raise=verdict.only_raise)
-    proposal = (proposer or proposer_of(policy)).propose(problem)
+    problem, proposal = proposed(
+        replace(case, only_raise=verdict.only_raise),
+        proposer or proposer_of(policy),
+        lambda gas_wei: replace(pose(*inputs, gas_wei), only_raise=verdict.only_raise),
+    )
     if not proposal.legs:
         return _hold(snapshot, parent, (nothing_to_trade(problem), *proposal.limits))
     rules_id = _rules_id(targets, policy)
@@ -83,9 +88,34 @@ def decide(
         block_number=snapshot.block.number,
         block_hash=snapshot.block.hash,
         reasons=(*verdict.reasons, *worth_it(problem, tried.appraisal)),
-        limits=(*still_lacking(problem, tried.plan), *tried.limits),
+        limits=(
+            *still_lacking(problem, undressed(problem, tried.plan)),
+            *(problem.purse.notes() if problem.purse else ()),
+            *tried.limits,
+        ),
         plan=tried.plan,
     )
+
+
+def proposed(
+    problem: Problem, proposer: Proposer, again: Callable[[int], Problem]
+) -> tuple[Problem, Proposal]:
+    """What ``proposer`` finds, and the problem that it is found for.
+
+    With a gas reserve the plan's own gas must not be wrapped away, and how much that is one knows
+    only with the plan: where too little was left beside the reserve, the problem is posed ``again``
+    with so much wei left.
+    """
+    proposal = proposer.propose(problem)
+    for _ in range(_MAX_POSES):
+        gas_wei = problem.worst_gas_wei(proposal.legs)
+        if problem.purse is None or not problem.purse.short_of_gas(
+            problem.whole(proposal.legs), gas_wei
+        ):
+            break
+        problem = again(gas_wei)
+        proposal = proposer.propose(problem)
+    return problem, proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +173,18 @@ def pose(
     policy: Policy,
     gas_schedule: GasSchedule,
     circumstances: Circumstances,
+    gas_wei: int | None = None,
 ) -> Problem:
-    """The problem at this snapshot: a withdrawal set aside, positions by name, rules settled."""
+    """The problem at this snapshot: a withdrawal set aside, positions by name, rules settled.
+
+    With a gas reserve ``gas_wei`` of what is above it stay for the plan's own gas, and the rest is
+    taken for wrapped; None: what the smallest plan may cost.
+    """
     ordered = tuple(sorted(targets, key=lambda t: t.position))
-    rest, owed = set_aside(snapshot, circumstances.withdrawal)
+    if gas_wei is None:
+        gas_wei = gas_schedule.trade() * policy.max_gas_price_wei
+    opened, purse = open_purse(snapshot, gas_wei, valuation.nav_e8, circumstances.withdrawal)
+    rest, owed = set_aside(opened, circumstances.withdrawal)
     if rest is not snapshot:
         valuation = value(rest, ordered)
     valuation = _by_name(valuation)
@@ -161,6 +199,7 @@ def pose(
         circumstances=circumstances,
         owed=owed,
         edges=rules.edges,
+        purse=purse,
     )
 
 
@@ -246,8 +285,9 @@ def priced(
     appraisal: Appraisal,
     certificate: str | None = None,
 ) -> Plan:
-    """The plan of appraised legs under the problem's policy."""
+    """The plan of appraised trades under the problem's policy, with what its purse does."""
     snapshot, policy = problem.snapshot, problem.policy
+    legs = problem.whole(appraisal.legs)
     return Plan(
         parent=parent,
         policy=rules_id,
@@ -256,8 +296,8 @@ def priced(
         block_hash=snapshot.block.hash,
         wallet=snapshot.wallet,
         numeraire=snapshot.numeraire,
-        legs=cast(tuple[SwapLeg, ...], appraisal.legs),  # Plan says Leg once all rooms do
-        net=appraisal.net,
+        legs=legs,
+        net=appraisal.net if legs == appraisal.legs else net_of(legs),
         positions=_expected(problem.valuation, appraisal.after),
         nav_before_e8=problem.valuation.nav_e8 - raised_e8(problem, appraisal.net),
         nav_after_e8=appraisal.after.nav_e8,

@@ -9,7 +9,7 @@ from rebalancer.model import PPM, Policy, Reason, mul_div_nearest
 from rebalancer.planner.benefit import penalty_up_e8
 from rebalancer.planner.calibration import Wander, settle
 from rebalancer.planner.costs import cost_gate
-from rebalancer.planner.decision import asked, attempt, pose, proposer_of
+from rebalancer.planner.decision import asked, attempt, pose, proposed, proposer_of
 from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.guards import LIMITS, violations
 from rebalancer.planner.inputs import Inputs
@@ -78,8 +78,11 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     problem = _problem(inputs)
     verdict = asked(problem, inputs.last_rebalance_ts)
     steps = [Step("Is it time?", verdict.fired, verdict.reasons), _gas(problem)]
-    problem = replace(problem, only_raise=verdict.only_raise)
-    proposal = proposer_of(inputs.policy).propose(problem)
+    problem, proposal = proposed(
+        replace(problem, only_raise=verdict.only_raise),
+        proposer_of(inputs.policy),
+        lambda gas_wei: replace(_problem(inputs, gas_wei), only_raise=verdict.only_raise),
+    )
     found = Reason("legs", f"{len(proposal.legs)} legs", len(proposal.legs))
     steps.append(Step("Are there trades?", bool(proposal.legs), (found, *proposal.limits)))
     if not proposal.legs:
@@ -97,10 +100,16 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _problem(inputs: Inputs) -> Problem:
+def _problem(inputs: Inputs, gas_wei: int | None = None) -> Problem:
     valuation = value(inputs.snapshot, inputs.targets)
     return pose(
-        inputs.snapshot, valuation, inputs.targets, inputs.policy, PRAGUE, inputs.circumstances
+        inputs.snapshot,
+        valuation,
+        inputs.targets,
+        inputs.policy,
+        PRAGUE,
+        inputs.circumstances,
+        gas_wei,
     )
 
 

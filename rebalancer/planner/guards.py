@@ -6,10 +6,11 @@ sent. Guards of limits speak of a sound plan that goes further than the policy a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from rebalancer.errors import PlanError
-from rebalancer.model import Plan, Reason, Token, UnwrapLeg, WrapLeg
+from rebalancer.model import Amount, HeldOut, Leg, Plan, Reason, Token, UnwrapLeg, WrapLeg
 from rebalancer.planner.caps import (
     no_dust,
     pool_share_within_limit,
@@ -23,19 +24,54 @@ from rebalancer.planner.market import held_out_of, hop_impact_ppm, off_oracle_pp
 from rebalancer.planner.optimal.verify import verify
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.proof import as_proved, proved_legs
+from rebalancer.planner.purse import trades_of
 from rebalancer.planner.replay import replay
 from rebalancer.planner.routes import min_amount_out
 from rebalancer.planner.targets import aims, stuck_positions
 from rebalancer.planner.texts import money, percent, told_apart
 from rebalancer.planner.trades import MAX_LEGS
-from rebalancer.planner.wallet import balance, feeds_next, moved_tokens, share_of, value_up
+from rebalancer.planner.wallet import (
+    balance,
+    feeds_next,
+    moved_tokens,
+    net_moves,
+    share_of,
+    value_up,
+)
 
 Guard = Callable[[Problem, Plan], Iterable[Reason]]
 
 
 def violations(problem: Problem, plan: Plan, guards: Iterable[Guard]) -> tuple[Reason, ...]:
-    """Every violation that any of ``guards`` finds, in their order."""
-    return tuple(reason for guard in guards for reason in guard(problem, plan))
+    """Every violation that any of ``guards`` finds, in their order.
+
+    They see the plan's trades on the problem's snapshot, without what the purse wraps for them.
+    """
+    bare = undressed(problem, plan)
+    return tuple(reason for guard in guards for reason in guard(problem, bare))
+
+
+def undressed(problem: Problem, plan: Plan) -> Plan:
+    """The plan without the legs of the gas purse, as it is on the problem's snapshot."""
+    if problem.purse is None:
+        return plan
+    trades = trades_of(plan.legs, problem.purse)
+    return replace(plan, legs=trades, net=net_of(trades))
+
+
+def net_of(legs: Sequence[Leg]) -> tuple[Amount, ...]:
+    """What ``legs`` change of each balance of the wallet, in order of first use; none that is 0."""
+    return tuple(Amount(token, raw) for token, raw in net_moves(legs).items() if raw)
+
+
+def keeps_the_gas_reserve(problem: Problem, plan: Plan) -> Iterable[Reason]:
+    """Wrapping leaves the gas reserve and, beside it, what the plan's own gas may cost at most."""
+    if problem.purse is None:
+        return
+    gas_wei = plan.costs.gas_units * plan.max_fee_wei
+    short = problem.purse.short_of_gas(problem.whole(plan.legs), gas_wei)
+    if short is not None:
+        yield short
 
 
 def sells_only_what_is_held(problem: Problem, plan: Plan) -> Iterable[Reason]:
@@ -93,7 +129,7 @@ def trades_nothing_held_out(problem: Problem, plan: Plan) -> Iterable[Reason]:
     for index, leg in enumerate(plan.legs):
         if isinstance(leg, WrapLeg | UnwrapLeg):
             item = snapshot.held_out_reason(leg.wrapped.address)
-            found = () if item is None else (item,)
+            found: tuple[HeldOut, ...] = () if item is None else (item,)
         else:
             found = held_out_of(snapshot, snapshot.pair(leg.pair))
         for item in found:
@@ -127,11 +163,12 @@ def costs_add_up(problem: Problem, plan: Plan) -> Iterable[Reason]:
         yield Reason("costs_e8", "The costs are not what the balances lose", lost, measured)
 
 
-def few_enough_legs(_: Problem, plan: Plan) -> Iterable[Reason]:
+def few_enough_legs(problem: Problem, plan: Plan) -> Iterable[Reason]:
     """A batch has room for MAX_LEGS."""
-    if len(plan.legs) > MAX_LEGS:
-        text = f"The plan has {len(plan.legs)} legs, a batch takes {MAX_LEGS}"
-        yield Reason("max_legs", text, len(plan.legs), MAX_LEGS)
+    legs = len(problem.whole(plan.legs))
+    if legs > MAX_LEGS:
+        text = f"The plan has {legs} legs, a batch takes {MAX_LEGS}"
+        yield Reason("max_legs", text, legs, MAX_LEGS)
 
 
 def impact_within_limit(problem: Problem, plan: Plan) -> Iterable[Reason]:
@@ -215,6 +252,7 @@ CONSISTENCY: tuple[Guard, ...] = (
 )
 LIMITS: tuple[Guard, ...] = (
     few_enough_legs,
+    keeps_the_gas_reserve,
     impact_within_limit,
     pools_near_oracle,
     trades_within_cap,

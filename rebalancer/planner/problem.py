@@ -19,6 +19,7 @@ from rebalancer.model import (
     Valuation,
 )
 from rebalancer.planner.gas_schedule import GasSchedule
+from rebalancer.planner.purse import Purse
 from rebalancer.planner.wallet import balance, moved_tokens
 
 #: No deposits, no withdrawal, nothing measured.
@@ -44,6 +45,8 @@ class Problem:
     owed: Amount | None = None
     only_raise: bool = False
     edges: Mapping[str, int] | None = None
+    #: With a gas reserve: in ``snapshot`` what may be wrapped is, what fills it up is not there.
+    purse: Purse | None = None
     #: Of a slice: the most that it may sell, smallest units by token and 0 of all others.
     most: Mapping[Token, int] | None = None
 
@@ -76,9 +79,18 @@ class Problem:
 
     def gas_units(self, legs: Sequence[Leg]) -> int:
         """Expected gas of ``legs``; what the wallet has nothing of costs more when it comes."""
+        legs = self.whole(legs)
         moved = moved_tokens(legs)
         without = {token for token in moved if not balance(self.snapshot, token)}
         return self.gas_schedule.units(legs, without)
+
+    def worst_gas_wei(self, legs: Sequence[Leg]) -> int:
+        """What ``legs`` may cost in gas at most: at the highest price that may be signed."""
+        return self.gas_units(legs) * self.policy.max_gas_price_wei
+
+    def whole(self, trades: Sequence[Leg]) -> tuple[Leg, ...]:
+        """The legs of a plan of ``trades``: with what the purse wraps before and unwraps after."""
+        return tuple(trades) if self.purse is None else self.purse.dress(trades)
 
     def gas_value_e8(self, gas_units: int) -> int:
         """What ``gas_units`` cost in 1e-8 of the numeraire, rounded up."""

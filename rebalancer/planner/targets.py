@@ -83,7 +83,7 @@ def aims(problem: Problem, stuck: Set[Token], cost_e8: int = 0) -> tuple[Aim, ..
     found = []
     for (token, value_e8, _), full, want in zip(movable, fulls, wanted, strict=True):
         extra = problem.owed_e8 if owed is not None and owed.token == token else 0
-        held = problem.snapshot.balance(token) + problem.snapshot.watched_balance(token)
+        held = problem.snapshot.owned(token) + problem.snapshot.watched_balance(token)
         found.append(Aim(token, held, value_e8, full + extra, want + extra))
     if owed is not None and owed.token not in stuck and not problem.is_position(owed.token):
         found.append(Aim(owed.token, 0, 0, problem.owed_e8, problem.owed_e8))
@@ -125,6 +125,13 @@ def out_of_reach(problem: Problem, found: Sequence[Aim]) -> tuple[Reason, ...]:
                 f"{format_units(there, aim.token.decimals)} {aim.token.symbol}"
             )
             reasons.append(Reason("watched_raw", text, excess, there))
+        elif there < excess <= problem.snapshot.owned(aim.token):
+            native = problem.snapshot.native.token
+            text = (
+                f"{format_units(excess - there, native.decimals, 6)} {native.symbol} that count as "
+                f"{aim.token.symbol} and should be sold are left for the plan's own gas"
+            )
+            reasons.append(Reason("gas_reserve_wei", text, excess, there))
     return tuple(reasons)
 
 

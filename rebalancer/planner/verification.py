@@ -7,7 +7,7 @@ pair contract checks, so that a mistake over there does not vouch for itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
 
@@ -65,7 +65,7 @@ def _plan(decision: Decision, inputs: Inputs) -> Iterator[Finding]:
     before = _holds(snapshot)
     changes = {t: raw - before[t] for t, raw in balances.items() if raw != before[t]}
     yield _same("balances", net == changes, f"{len(net)} change as the plan says")
-    lost = sum(_worth(snapshot, t, before[t]) - _worth(snapshot, t, balances[t]) for t in changes)
+    lost = _lost_e8(plan, snapshot, before, changes)
     costs = plan.costs
     parts = costs.fee_e8 + costs.impact_e8 + costs.off_oracle_e8
     yield _same("costs", (parts, parts + costs.gas_e8) == (lost, costs.total_e8), f"{lost} e8 lost")
@@ -88,8 +88,9 @@ def _certificate(plan: Plan, inputs: Inputs) -> Iterator[Finding]:
     yield Finding("certificate", True, f"no plan is better by more than {numbers['gap_e8']} e8")
     claim = json.loads(plan.certificate)
     about = {a["key"]: (a["held"], a["price_numerator"]) for a in claim["statement"]["assets"]}
+    tradable = _tradable(plan, inputs.snapshot, {key: held for key, (held, _) in about.items()})
     there = {
-        a.token.address.lower(): (a.raw, inputs.snapshot.price(a.token).numerator)
+        a.token.address.lower(): (tradable[a.token], inputs.snapshot.price(a.token).numerator)
         for a in inputs.snapshot.balances
         if a.token.address.lower() in about
     }
@@ -107,6 +108,48 @@ def _certificate(plan: Plan, inputs: Inputs) -> Iterator[Finding]:
     }
     same = (about, pools, stakes) == (there, pairs, shares)
     yield _same("statement", same, "it is about this snapshot")
+
+
+def _lost_e8(
+    plan: Plan, snapshot: Snapshot, before: Mapping[Token, int], changes: Mapping[Token, int]
+) -> int:
+    """What NAV loses: every balance as it counts there, less what a withdrawal takes of it.
+
+    With a gas reserve ether above it counts as wrapped, and what fills it up counts no more.
+    """
+    counts, moved, reserve = dict(before), dict(changes), snapshot.gas_reserve
+    if reserve is not None:
+        change = moved.pop(snapshot.native.token, 0)
+        above = max(snapshot.native_wei - reserve.wei, 0)
+        counts[reserve.wrapped] += above - max(change, 0)
+        moved[reserve.wrapped] = moved.get(reserve.wrapped, 0) + change
+    if plan.withdrawal is not None:
+        token = plan.withdrawal.token
+        counts[token] -= min(counts[token], plan.withdrawal.raw)
+    return sum(
+        _worth(snapshot, token, counts[token]) - _worth(snapshot, token, counts[token] + raw)
+        for token, raw in moved.items()
+    )
+
+
+def _tradable(plan: Plan, snapshot: Snapshot, claimed: Mapping[str, int]) -> dict[Token, int]:
+    """What a plan could be made of: balances, less a withdrawal, and ether as far as it is free.
+
+    How much of the ether is left for gas is the planner's choice: between what the plan wraps and
+    all that is above the reserve, the ``claimed`` amount stands.
+    """
+    found = {amount.token: amount.raw for amount in snapshot.balances}
+    if plan.withdrawal is not None:
+        token = plan.withdrawal.token
+        found[token] = max(found[token] - plan.withdrawal.raw, 0)
+    reserve = snapshot.gas_reserve
+    if reserve is not None:
+        change = {c.token: c.raw for c in plan.net}.get(snapshot.native.token, 0)
+        least = found[reserve.wrapped] - change
+        most = found[reserve.wrapped] + max(snapshot.native_wei - reserve.wei, -change)
+        held = claimed.get(reserve.wrapped.address.lower(), least)
+        found[reserve.wrapped] = min(max(held, least), most)
+    return found
 
 
 def _holds(snapshot: Snapshot) -> dict[Token, int]:

@@ -41,6 +41,12 @@ def balance(snapshot: Snapshot, token: Token) -> int:
     return snapshot.balance(token)
 
 
+def counted(snapshot: Snapshot, token: Token) -> int:
+    """What of ``token`` counts in NAV: the balance, and ether above a gas reserve as wrapped."""
+    could_be = snapshot.owned(token) - snapshot.balance(token)
+    return balance(snapshot, token) + could_be
+
+
 def value_down(snapshot: Snapshot, token: Token, raw: int) -> int:
     """Value of ``raw`` smallest units in 1e-8 of the numeraire, rounded down.
 

@@ -69,6 +69,7 @@ def test_every_guard_is_on_duty():
         "keeps_the_withdrawal",
         "certificate_holds",
         "few_enough_legs",
+        "keeps_the_gas_reserve",
         "impact_within_limit",
         "pools_near_oracle",
         "trades_within_cap",

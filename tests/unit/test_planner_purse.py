@@ -4,22 +4,43 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planner_world import USDC, USDC_WETH, WBTC_WETH, WETH, holding, leg
+from planner_world import (
+    POLICY,
+    TARGETS,
+    USDC,
+    USDC_WETH,
+    WBTC_WETH,
+    WETH,
+    decided,
+    holding,
+    leg,
+    worth,
+)
 
+from rebalancer.amm.valuation import value
+from rebalancer.errors import PlanError
 from rebalancer.model import (
     E8,
     Amount,
+    Circumstances,
     GasReserve,
     HeldOut,
     Leg,
+    Rebalance,
     Snapshot,
     SwapLeg,
+    Target,
     UnwrapLeg,
     WrapLeg,
+    to_json,
 )
+from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.purse import Purse, open_purse, trades_of
+from rebalancer.planner.replay import replay
+from rebalancer.planner.verification import verify
 
 ETHER = 10**18
 GAS = ETHER // 50
@@ -190,3 +211,174 @@ def test_whatever_is_traded__no_balance_is_overdrawn_and_the_reserve_stands(
         assert native == native_wei - wrapped + purse.top_up_wei
         assert balance >= min(kept, snapshot.balance(WETH))
         assert purse.short_of_gas(legs, gas_wei) is None
+
+
+# Whole decisions
+
+
+RESERVE = GasReserve(WETH, ETHER // 10)
+
+
+def only_ether(dollars: int = 600_000) -> Snapshot:
+    """10 points too much WETH, all of it ether, above a reserve of a tenth."""
+    at = holding(weth=0)
+    native_wei = worth(WETH, dollars).raw + RESERVE.wei
+    return replace(at, native_wei=native_wei, gas_reserve=RESERVE)
+
+
+def rebalance(at: Snapshot, **changes: object) -> Rebalance:
+    decision = decided(at, **changes)
+    assert isinstance(decision, Rebalance), decision
+    return decision
+
+
+def nets(decision: Rebalance) -> dict[str, int]:
+    return {change.token.symbol: change.raw for change in decision.plan.net}
+
+
+def test_decide__only_ether__trades_as_with_wrapped_and_wraps_it_first() -> None:
+    at = only_ether()
+    plan, plain = rebalance(at).plan, rebalance(holding()).plan
+    wrap, *trades = plan.legs
+    assert tuple(trades) == plain.legs
+    sold = sum(leg.amount_in for leg in plain.legs if leg.token_in == WETH and not leg.chained)
+    assert wrap == WrapLeg(at.native.token, WETH, sold)
+    assert nets(rebalance(at)) == {
+        "ETH": -sold,
+        **{c.token.symbol: c.raw for c in plain.net if c.token != WETH},
+    }
+    # The same portfolio, before and after, to the unit; the wrapping costs gas alone.
+    for name in ("nav_before_e8", "nav_after_e8", "positions", "benefit_e8"):
+        assert getattr(plan, name) == getattr(plain, name)
+    for name in ("traded_e8", "fee_e8", "impact_e8", "off_oracle_e8"):
+        assert getattr(plan.costs, name) == getattr(plain.costs, name)
+    assert plan.costs.gas_units > plain.costs.gas_units
+
+
+def test_decide__replayed_on_what_was_read__the_valuation_of_the_plan_comes_out() -> None:
+    at = only_ether()
+    plan = rebalance(at).plan
+    done = replay(at, plan.legs)
+    after = value(done, TARGETS)
+    assert after.nav_e8 == plan.nav_after_e8
+    assert {p.name: p.weight_ppm for p in after.positions} == {
+        p.name: p.after_ppm for p in plan.positions
+    }
+    assert done.native_wei == at.native_wei + nets(rebalance(at))["ETH"]
+    assert all(
+        done.balance(c.token) - at.balance(c.token) == c.raw
+        for c in plan.net
+        if c.token != at.native.token
+    )
+
+
+def test_decide__in_balance__holds() -> None:
+    at = replace(only_ether(500_000), balances=holding(weth=0, wbtc=250_000, usdc=250_000).balances)
+    assert not isinstance(decided(at), Rebalance)
+
+
+def test_decide__everything_goes__leaves_the_reserve_and_the_gas_and_says_so() -> None:
+    """No WETH wanted at all: what pays for the plan at its dearest stays ether."""
+    targets = (Target("WETH", 0), Target("WBTC", 500_000), Target("USDC", 500_000))
+    at = only_ether(20_000)
+    decision = decided(at, targets=targets)
+    assert isinstance(decision, Rebalance), decision
+    (wrap,) = [leg for leg in decision.plan.legs if isinstance(leg, WrapLeg)]
+    worst = decision.plan.costs.gas_units * decision.plan.max_fee_wei
+    assert at.native_wei - wrap.amount >= RESERVE.wei + worst
+    assert worst > 10**16  # it is not nothing
+    (note,) = [reason for reason in decision.limits if reason.code == "gas_reserve_wei"]
+    assert "ETH that count as WETH and should be sold are left for the plan's own gas" in note.text
+
+
+def test_decide__reserve_short__plan_ends_by_filling_it() -> None:
+    at = replace(holding(), native_wei=ETHER // 25, gas_reserve=RESERVE)
+    decision = rebalance(at)
+    fills = UnwrapLeg(at.native.token, WETH, RESERVE.wei - at.native_wei)
+    assert decision.plan.legs[-1] == fills
+    assert nets(decision)["ETH"] == fills.amount
+    assert "gas_reserve_wei" in {reason.code for reason in decision.limits}
+    # What fills the reserve leaves NAV, and costs nothing.
+    worth_e8 = 2_000 * E8 * fills.amount // ETHER
+    assert decision.plan.nav_before_e8 == value(at, TARGETS).nav_e8 - worth_e8
+    done = replay(at, decision.plan.legs)
+    assert done.native_wei == RESERVE.wei
+    assert value(done, TARGETS).nav_e8 == decision.plan.nav_after_e8
+
+
+def test_decide__without_a_reserve__the_bytes_it_always_had() -> None:
+    """Whatever the gas purse holds, nothing of it is in a plan."""
+    plain, rich = holding(), replace(holding(), native_wei=10**21)
+    assert to_json(rebalance(plain).plan.legs) == to_json(rebalance(rich).plan.legs)
+    assert "wrap" not in to_json(rebalance(rich))
+
+
+def test_decide__raise_of_wrapped__is_in_the_wallet_at_the_end() -> None:
+    at = only_ether()
+    raised = Amount(WETH, 5 * ETHER)
+    decision = rebalance(at, circumstances=Circumstances(withdrawal=raised))
+    assert replay(at, decision.plan.legs).balance(WETH) >= raised.raw
+
+
+@settings(max_examples=60)
+@given(
+    weth=st.integers(0, 50_000),
+    wbtc=st.integers(0, 10**6),
+    usdc=st.integers(0, 10**6),
+    native_wei=st.integers(0, 800 * ETHER),
+    reserve_wei=st.integers(1, 50 * ETHER),
+    cents=st.integers(100_000, 300_000),
+)
+def test_any_plan__is_exact_on_what_was_read(
+    weth: int, wbtc: int, usdc: int, native_wei: int, reserve_wei: int, cents: int
+) -> None:
+    """Replay from the read snapshot: NAV to the unit, native exact, the reserve never broken."""
+    at = holding(weth, wbtc, usdc)
+    prices = tuple(replace(p, numerator=cents * 10**6) if p.token == WETH else p for p in at.prices)
+    reserve = GasReserve(WETH, reserve_wei)
+    at = replace(at, native_wei=native_wei, gas_reserve=reserve, prices=prices)
+    if not value_or_none(at):
+        return
+    decision = decided(at, max_off_oracle_ppm=1_000_000, max_cost_ppm=1_000_000)
+    if not isinstance(decision, Rebalance):
+        return
+    plan = decision.plan
+    done = replay(at, plan.legs)
+    wrapped = sum(leg.amount for leg in plan.legs if isinstance(leg, WrapLeg))
+    filled = sum(leg.amount for leg in plan.legs if isinstance(leg, UnwrapLeg))
+    assert not (wrapped and filled)
+    assert done.native_wei == native_wei - wrapped + filled
+    assert filled <= max(reserve_wei - native_wei, 0)
+    if wrapped:
+        assert done.native_wei >= reserve_wei + plan.costs.gas_units * plan.max_fee_wei
+    assert value(done, TARGETS).nav_e8 == plan.nav_after_e8
+    costs = plan.costs
+    lost = costs.fee_e8 + costs.impact_e8 + costs.off_oracle_e8
+    assert lost == plan.nav_before_e8 - plan.nav_after_e8
+    if not filled:
+        assert plan.nav_before_e8 == value(at, TARGETS).nav_e8
+
+
+def value_or_none(at: Snapshot) -> int:
+    try:
+        return value(at, TARGETS).nav_e8
+    except PlanError:
+        return 0
+
+
+@pytest.mark.parametrize("native_wei", [ETHER // 25, 260 * ETHER, 301 * ETHER])
+def test_verify__recomputes_a_plan_that_wraps_or_unwraps(native_wei: int) -> None:
+    prices = tuple(
+        replace(p, numerator=p.numerator + 7) if p.token == WETH else p for p in holding().prices
+    )
+    weth = 600_000 if native_wei < ETHER else 0
+    at = replace(holding(weth), native_wei=native_wei, gas_reserve=RESERVE, prices=prices)
+    inputs = Inputs(at, TARGETS, POLICY, None)
+    _, decision = inputs.decide()
+    assert isinstance(decision, Rebalance)
+    assert any(leg.kind in ("wrap", "unwrap") for leg in decision.plan.legs)
+    findings = verify(to_json(decision), inputs)
+    assert all(finding.ok for finding in findings), findings
+    # One wei less wrapped, and it is another plan, which the recomputation tells.
+    other = replace(decision, plan=replace(decision.plan, legs=decision.plan.legs[1:]))
+    assert not verify(to_json(other), inputs)[0].ok
