@@ -1,7 +1,8 @@
 """Compile contracts/ into the artifacts that the package ships.
 
 ``python -m scripts.compile_contracts``: contracts/*.vy goes to the bundler, contracts/devchain/*.vy
-to the devchain; mocks are for tests only and are not shipped.
+to the devchain; mocks are for tests only and are not shipped. contracts/Reader.evm, which is written
+in EVM instructions, goes to the readers.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from vyper.compiler.input_bundle import (  # type: ignore[import-untyped]
 )
 from vyper.compiler.settings import Settings  # type: ignore[import-untyped]
 
+from scripts.assemble import assemble
+
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = ROOT / "contracts"
 OUTPUTS = {
     CONTRACTS: ROOT / "rebalancer" / "bundler" / "artifacts",
     CONTRACTS / "devchain": ROOT / "rebalancer" / "devchain" / "artifacts",
 }
+READER = CONTRACTS / "Reader.evm"
+READER_ARTIFACT = ROOT / "rebalancer" / "readers" / "artifacts" / "Reader.json"
 EVM_VERSION = "cancun"
 #: Words that the constructor puts behind the runtime code, in order of declaration.
 IMMUTABLES = {"Executor": (0,), "WalletExecutor": (1,)}
@@ -56,6 +61,12 @@ def compile_contract(source: Path) -> dict[str, Any]:
     }
 
 
+def assemble_reader() -> dict[str, Any]:
+    """Artifact of the program that the readers put into their eth_calls."""
+    runtime = "0x" + assemble(READER.read_text()).hex()
+    return {"contract": READER.stem, "compiler": "scripts/assemble.py", "runtime": runtime}
+
+
 def render(artifact: dict[str, Any]) -> str:
     """The artifact as the file holds it."""
     return json.dumps(artifact, indent=1, sort_keys=True) + "\n"
@@ -68,6 +79,9 @@ def main() -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(render(compile_contract(source)))
             print(f"{source.relative_to(ROOT)} -> {target.relative_to(ROOT)}")
+    READER_ARTIFACT.parent.mkdir(parents=True, exist_ok=True)
+    READER_ARTIFACT.write_text(render(assemble_reader()))
+    print(f"{READER.relative_to(ROOT)} -> {READER_ARTIFACT.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

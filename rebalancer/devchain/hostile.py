@@ -30,6 +30,7 @@ KINDS: Mapping[str, str] = {
     "BOMB": "0x63ffffffff6000f3",  # returns four gigabytes
     "FLOOD": "0x620400006000f3",  # returns a quarter of a megabyte of zeros: no decimals
 }
+_DIGITS = "0123456789"
 GOOD_DECIMALS = 18
 #: Smallest units that the owner has of each good token.
 GOOD_RAW = 10**GOOD_DECIMALS
@@ -51,7 +52,7 @@ def open_zoo(
     """Put ``good`` plain tokens and one of each kind in ``bad`` on a development chain.
 
     ``owner`` has some of every good one. The bad ones stand evenly among them in order of address,
-    which is the order of reading.
+    which is the order of reading. Several of a kind are told apart by a number behind its name.
     """
     gap = max(good // (len(bad) + 1), 1)
     goods = {f"G{i}": _address(i + 1, 0) for i in range(good)}
@@ -60,7 +61,7 @@ def open_zoo(
     types = ("string", "string", "uint8", "address")
     plain = runtime_of(rpc, init_code(own("DevToken")["bytecode"], types, args))
     codes = {address: plain for address in goods.values()}
-    codes |= {address: KINDS[kind] for kind, address in bads.items()}
+    codes |= {address: KINDS[kind.rstrip(_DIGITS)] for kind, address in bads.items()}
     write_all(rpc, [("anvil_setCode", item) for item in codes.items()])
     mint = "mint(address,uint256)"
     mints = [call_of(a, mint, owner, GOOD_RAW, gas=100_000) for a in goods.values()]

@@ -12,6 +12,8 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 _WORD = 32
+#: Words from here on are negative as an int256.
+_INT256 = 2**255
 _UINT = re.compile(r"uint([0-9]+)")
 _OWNER = ("address",)
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -68,27 +70,29 @@ def decode_output(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
     if integers is None or len(data) < _WORD * len(integers):
         return tuple(decode(types, data))
     values = []
-    for place, (signed, bound) in enumerate(integers):
-        start = _WORD * place
-        value = int.from_bytes(data[start : start + _WORD], "big", signed=signed)
+    for place, bound in integers:
+        value = int.from_bytes(data[place], "big")
         if value >= bound:
-            return tuple(decode(types, data))  # which says what is wrong
+            if bound != _INT256:
+                return tuple(decode(types, data))  # which says what is wrong
+            value -= 2 * _INT256
         values.append(value)
     return tuple(values)
 
 
 @cache
-def _integers(types: tuple[str, ...]) -> tuple[tuple[bool, int], ...] | None:
-    """Whether each value is signed, and what it is below; None where one is no such integer.
+def _integers(types: tuple[str, ...]) -> tuple[tuple[slice, int], ...] | None:
+    """Where each value is, and what it is below; None where one is no such integer.
 
     Of the signed only int256, which every word is.
     """
     found = []
-    for item in types:
+    for index, item in enumerate(types):
         match = _UINT.fullmatch(item)
         if match is None and item != "int256":
             return None
-        found.append((match is None, 2 ** int(match[1]) if match else 2**255))
+        place = slice(_WORD * index, _WORD * (index + 1))
+        found.append((place, 2 ** int(match[1]) if match else _INT256))
     return tuple(found) or None
 
 

@@ -16,10 +16,10 @@ from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.evm.abi import checksum
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import BlockRef
+from rebalancer.readers.call import Call
 from rebalancer.readers.farms import staking_token
 from rebalancer.readers.fence import ask
 from rebalancer.readers.logs import TRANSFER, Log, LogScan, address_of, transfers_of
-from rebalancer.readers.multicall import Call
 from rebalancer.readers.pairs import Candidate, candidates
 from rebalancer.readers.tokens import Answers, balance_of
 

@@ -9,7 +9,7 @@ from rebalancer.errors import ReadError
 from rebalancer.evm.abi import to_hex
 from rebalancer.evm.rpc import Rpc, RpcError
 from rebalancer.model import BlockRef, LpEntry
-from rebalancer.readers.multicall import Call, Result
+from rebalancer.readers.call import Call, Result
 from rebalancer.readers.pairs import get_reserves, total_supply
 from rebalancer.readers.wire import as_data, refused
 

@@ -16,8 +16,8 @@ from rebalancer.config.portfolio import LpSpec
 from rebalancer.evm.abi import checksum
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import UNREADABLE, HeldOut, Reward, Token
+from rebalancer.readers.call import Call
 from rebalancer.readers.fence import ask
-from rebalancer.readers.multicall import Call
 from rebalancer.readers.tokens import Answers, balance_of
 
 

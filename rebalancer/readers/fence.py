@@ -1,6 +1,7 @@
 """Asking contracts that nobody vouches for, so that a bad one spoils its own answer and no other.
 
-Multicall3 hands nearly all remaining gas to each call. A token that burns what it gets starves
+``reader`` gives each call its own gas. Where a node does not run its program there is Multicall3,
+which hands nearly all remaining gas to each call. A token that burns what it gets starves
 the calls after it: they fail, or, worse, answer something else than they would have. So what is
 trusted is asked first, and once one of the others fails nothing after it is believed: each of those
 calls is asked again alone, with a gas limit of its own. As long as nobody misbehaves it is one
@@ -10,13 +11,18 @@ eth_call.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from eth_abi.exceptions import DecodingError
 
 from rebalancer.errors import ReadError, RpcUnavailable
 from rebalancer.evm.abi import decode_output, encode_call, to_hex
 from rebalancer.evm.rpc import Rpc, RpcError
-from rebalancer.readers.multicall import Call, Result, multicall
+from rebalancer.readers.call import Call, Result
+from rebalancer.readers.multicall import by_multicall3
+from rebalancer.readers.packed import Packed, pack
+from rebalancer.readers.reader import read
 from rebalancer.readers.wire import as_data, refused
 
 #: Gas of one call that is asked alone. The dearest views of real tokens use a tenth of it, and the
@@ -31,6 +37,23 @@ _EXECUTION_FAILED = frozenset({3, -32000, -32003, -32015, -32603})
 _AGGREGATE3 = "aggregate3((address,bool,bytes)[])"
 
 
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What is to be asked: the same at every block, so it is put together once."""
+
+    trusted: tuple[Call, ...]
+    wild: tuple[Call, ...]
+    packed: tuple[Packed, ...] | None
+
+    @classmethod
+    def of(cls, trusted: Iterable[Call], wild: Iterable[Call]) -> Self:
+        """Of contracts that are vouched for, and of others; equal calls are asked once."""
+        first = dict.fromkeys(trusted)
+        second = tuple(call for call in dict.fromkeys(wild) if call not in first)
+        packed = pack((*first, *second))
+        return cls(tuple(first), second, None if packed is None else tuple(packed))
+
+
 def ask(
     rpc: Rpc,
     multicall3_address: str,
@@ -38,24 +61,37 @@ def ask(
     wild: Iterable[Call],
     block_hash: str,
 ) -> Mapping[Call, Result]:
-    """What every call came back with at one block; equal calls are asked once.
+    """What every call came back with at one block, as ``answers`` gives it."""
+    return answers(rpc, multicall3_address, Questions.of(trusted, wild), block_hash)
 
-    One request where every ``wild`` call succeeds; one more for each hundred calls from the first
-    that fails on, one more where they bring down the whole eth_call, and some more to find one that
-    cannot even be asked alone. Raises ReadError where the node refuses.
+
+def answers(
+    rpc: Rpc, multicall3_address: str, asked: Questions, block_hash: str
+) -> Mapping[Call, Result]:
+    """What every call came back with at one block.
+
+    One request where all fit into one. Through Multicall3, one where every ``wild`` call succeeds;
+    one more for each hundred calls from the first that fails on, one more where they bring down the
+    whole eth_call, and some more to find one that cannot even be asked alone. Raises ReadError
+    where the node refuses.
     """
-    first = tuple(dict.fromkeys(trusted))
-    known = frozenset(first)
-    second = tuple(call for call in dict.fromkeys(wild) if call not in known)
+    found = None if asked.packed is None else read(rpc, asked.packed, block_hash)
+    return _fenced(rpc, multicall3_address, asked, block_hash) if found is None else found
+
+
+def _fenced(
+    rpc: Rpc, multicall3_address: str, asked: Questions, block_hash: str
+) -> Mapping[Call, Result]:
+    first, second = asked.trusted, asked.wild
     try:
         calls = (*first, *second)
         # With nobody to suspect, a chunk that uses too much gas is one that is too large.
-        results = multicall(rpc, multicall3_address, calls, block_hash, halve=not second)
+        results = by_multicall3(rpc, multicall3_address, calls, block_hash, halve=not second)
     except ReadError as error:
         cause = error.__cause__
         if not second or not isinstance(cause, RpcError) or cause.code not in _EXECUTION_FAILED:
             raise
-        results = multicall(rpc, multicall3_address, first, block_hash)
+        results = by_multicall3(rpc, multicall3_address, first, block_hash)
     believed = _believed(results, len(first))
     again = second[believed - len(first) :]
     alone = _ask_alone(rpc, multicall3_address, again, block_hash)

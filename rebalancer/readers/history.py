@@ -20,6 +20,7 @@ from rebalancer.errors import ReadError, RpcUnavailable
 from rebalancer.evm.abi import topic
 from rebalancer.evm.rpc import Rpc, RpcError
 from rebalancer.model import BlockRef, LpEntry, LpLot, PairState, mul_div_down
+from rebalancer.readers.call import Call, Result
 from rebalancer.readers.chain import read_block
 from rebalancer.readers.entries import calls_at
 from rebalancer.readers.logs import (
@@ -31,7 +32,6 @@ from rebalancer.readers.logs import (
     transfers_of,
     uints,
 )
-from rebalancer.readers.multicall import Call, Result
 from rebalancer.readers.pairs import fee_to, get_reserves, k_last, total_supply
 from rebalancer.readers.tokens import balance_of
 from rebalancer.readers.wire import refused

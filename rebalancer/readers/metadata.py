@@ -14,8 +14,8 @@ from eth_abi.exceptions import DecodingError
 
 from rebalancer.evm.abi import decode_output
 from rebalancer.evm.rpc import Rpc
+from rebalancer.readers.call import Call
 from rebalancer.readers.fence import ask
-from rebalancer.readers.multicall import Call
 from rebalancer.readers.tokens import decimals
 
 _LONGEST = 32

@@ -1,38 +1,29 @@
-"""Many view calls in one eth_call, through Multicall3's aggregate3 at one block hash.
+"""Many view calls in one eth_call at one block hash: through Multicall3 where it has to be.
 
-A call that reverts or answers nonsense spoils only its own result. An address without code answers
-every call with success and no data: such a result does not decode, so it is never taken for zero.
+``reader`` is asked first; Multicall3's aggregate3 is for nodes that do not run its program, and for
+calls that have no short form (a symbol, which is a string). A call that reverts or answers nonsense
+spoils only its own result. An address without code answers every call with success and no data:
+such a result does not decode, so it is never taken for zero.
 Multicall3: github.com/mds1/multicall3, at the same address on nearly every chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
-
-from eth_abi.exceptions import DecodingError
+from collections.abc import Iterator, Sequence
 
 from rebalancer.errors import ReadError
-from rebalancer.evm.abi import decode_output, encode_call, to_hex
+from rebalancer.evm.abi import to_hex
 from rebalancer.evm.rpc import RequestTooLarge, Rpc, RpcError
 from rebalancer.readers.aggregate import decode_results, encode_calls, encoded_size
+from rebalancer.readers.call import Call, Result
+from rebalancer.readers.packed import GAS_PER_CALL, GAS_PER_NEXT_CALL, MAX_GAS, pack
+from rebalancer.readers.reader import in_parallel, read
 from rebalancer.readers.wire import as_data, refused
 
-#: Gas of one eth_call: half of what geth allows by default (50 million), below what Anvil does.
-MAX_GAS = 25_000_000
 #: Calldata of one eth_call; as hex in JSON it stays below 1 MiB, the limit of many a web server.
 MAX_CALLDATA_BYTES = 458_752
-#: Gas of one view call with its share of Multicall3: a cold account and some cold slots, often
-#: behind a proxy. Most use half of it; where it was too little the chunk is halved.
-GAS_PER_CALL = 12_000
-#: The same where the call before it went to the same contract: accounts and common slots are warm.
-GAS_PER_NEXT_CALL = 6_000
 #: EIP-2028; most bytes are zero and cost a quarter.
 GAS_PER_BYTE = 16
-#: Chunks under way at a time.
-CONCURRENCY = 4
 
 #: With these codes nodes say that a call was too much for them (gas, time, size of the answer):
 #: geth and its kin -32000 (out of gas, aborted) and -32003; Anvil -32603; OpenEthereum and
@@ -41,53 +32,26 @@ CONCURRENCY = 4
 _TOO_MUCH = frozenset({3, -32000, -32003, -32015, -32603})
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A view call: ``signature`` as ``name(type,...)``, ``returns`` its ABI types."""
-
-    target: str
-    signature: str
-    args: tuple[Any, ...] = ()
-    returns: tuple[str, ...] = ("uint256",)
-
-    def data(self) -> bytes:
-        """Calldata."""
-        return encode_call(self.signature, *self.args)
-
-
 #: A call with its calldata.
 _Encoded = tuple[Call, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a call came back with, before anybody believes it."""
-
-    call: Call
-    success: bool
-    data: bytes
-
-    def values(self) -> tuple[Any, ...] | None:
-        """The decoded return values; None where the call failed or its data does not decode."""
-        if not self.success:
-            return None
-        try:
-            return decode_output(self.call.returns, self.data)
-        except DecodingError:
-            return None
-
-    @property
-    def failure(self) -> str:
-        """Why there are no values, to stand after the name of what was asked."""
-        name = self.call.signature.partition("(")[0]
-        if not self.success:
-            return f"{name}() reverts"
-        if not self.data:
-            return f"{name}() returns nothing, as an address without code does"
-        return f"{name}() returns what does not decode"
-
-
 def multicall(
+    rpc: Rpc, multicall3_address: str, calls: Sequence[Call], block_hash: str
+) -> list[Result]:
+    """Results of ``calls`` in order, all at one block, of contracts that are vouched for.
+
+    One eth_call where they fit into one, through the program of ``reader`` or else Multicall3.
+    Raises as ``by_multicall3`` does.
+    """
+    packed = pack(calls)
+    found = None if packed is None else read(rpc, packed, block_hash)
+    if found is None:
+        return by_multicall3(rpc, multicall3_address, calls, block_hash)
+    return [found[call] for call in calls]
+
+
+def by_multicall3(
     rpc: Rpc, multicall3_address: str, calls: Sequence[Call], block_hash: str, *, halve: bool = True
 ) -> list[Result]:
     """Results of ``calls`` in order, all at one block; one eth_call per chunk, several at a time.
@@ -101,13 +65,17 @@ def multicall(
     def ask(chunk: list[_Encoded]) -> list[Result]:
         return _ask(rpc, multicall3_address, chunk, at, _TOO_MUCH if halve else frozenset())
 
-    chunks = list(_chunks(calls))
-    if len(chunks) <= 1:
-        answered: Iterable[list[Result]] = map(ask, chunks)
-    else:
-        with ThreadPoolExecutor(min(CONCURRENCY, len(chunks))) as pool:
-            answered = list(pool.map(ask, chunks))
+    answered = in_parallel(ask, list(_chunks(calls)))
     return [result for results in answered for result in results]
+
+
+def no_multicall3(address: str, block: int | None = None) -> ReadError:
+    """Nothing at the address answers as Multicall3 does."""
+    return ReadError(
+        f"there is no Multicall3 at {address} in this block",
+        hint="check multicall3 in networks.yaml; blocks from before it was deployed cannot be read",
+        block=block,
+    )
 
 
 def _ask(
@@ -168,11 +136,7 @@ def _decode(chunk: Sequence[_Encoded], data: bytes, address: str) -> list[Result
     except ValueError:
         rows = []
     if len(rows) != len(chunk):
-        raise ReadError(
-            f"there is no Multicall3 at {address} in this block",
-            hint="check multicall3 in networks.yaml; blocks from before it was deployed "
-            "cannot be read",
-        )
+        raise no_multicall3(address)
     return [
         Result(call, success, returned)
         for (call, _), (success, returned) in zip(chunk, rows, strict=True)

@@ -15,7 +15,7 @@ from rebalancer.config.networks import Amm, Network, sort_tokens
 from rebalancer.config.portfolio import LpSpec
 from rebalancer.errors import ReadError
 from rebalancer.model import PairState, Token
-from rebalancer.readers.multicall import Call
+from rebalancer.readers.call import Call
 from rebalancer.readers.tokens import Answers, balance_of
 
 #: Among so many tokens every pair is looked for: 66 pairs on each AMM.

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from rebalancer.errors import ReadError, RpcUnavailable
 from rebalancer.evm.rpc import Rpc, RpcError
 from rebalancer.model import BlockRef
+from rebalancer.readers.call import Call, Result
 from rebalancer.readers.chain import parse_header
-from rebalancer.readers.multicall import Call, Result, multicall
+from rebalancer.readers.multicall import multicall
 from rebalancer.readers.wire import refused
 
 #: Where the search begins: the time between two blocks of Ethereum. Other chains are found too.

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
+from math import gcd, prod
 
 from rebalancer.config.networks import Network, sort_tokens
 from rebalancer.config.pricing import USD, PricePart, PriceSpec, unit_fault
 from rebalancer.config.quantities import NATIVE_DECIMALS
 from rebalancer.errors import ConfigError, PriceDisagreement, ReadError
 from rebalancer.model import E8, BlockRef, Price, Quote, Token, format_units
-from rebalancer.readers.multicall import Call
+from rebalancer.readers.call import Call
 from rebalancer.readers.past import Past
 from rebalancer.readers.quorum import judge
 from rebalancer.readers.sources import Chainlink, Fixed, Part, Reading, Spot, State, Twap
@@ -208,26 +208,27 @@ def _try(source: Source, state: State) -> Reading | ReadError:
 
 
 def _name(source: Source) -> str:
-    return " x ".join(part.name for part in source)
+    return source[0].name if len(source) == 1 else " x ".join(part.name for part in source)
 
 
 def _quote(token: Token, name: str, reading: Reading | ReadError, agrees: bool) -> Quote:
     if isinstance(reading, ReadError):
         return Quote(name, 0, 0, 0, 0, False, str(reading))
-    ratio = _per_unit(token, reading.ratio)
-    numbers = ratio.numerator, ratio.denominator
+    numbers = _per_unit(token, reading.ratio)
     return Quote(name, *numbers, reading.block_number, reading.updated_at, agrees)
 
 
 def _price(token: Token, reading: Reading, said: tuple[Quote, ...]) -> Price:
-    ratio = _per_unit(token, reading.ratio)
     source = said[0].source if said else ""
-    return Price(token, ratio.numerator, ratio.denominator, source, reading.updated_at, said)
+    numbers = _per_unit(token, reading.ratio)
+    return Price(token, *numbers, source, reading.updated_at, said)
 
 
-def _per_unit(token: Token, ratio: Fraction) -> Fraction:
-    """1e-8 USD of one smallest unit, from USD of one whole unit."""
-    return ratio * Fraction(E8, 10**token.decimals)
+def _per_unit(token: Token, ratio: Fraction) -> tuple[int, int]:
+    """1e-8 USD of one smallest unit, reduced, from USD of one whole unit."""
+    numerator, denominator = ratio.numerator * E8, ratio.denominator * 10**token.decimals
+    common = gcd(numerator, denominator)
+    return numerator // common, denominator // common
 
 
 def _in_token(price: Price, unit: Price) -> Price:

@@ -11,8 +11,8 @@ from rebalancer.config.portfolio import LpSpec, ResolvedPortfolio
 from rebalancer.config.smoothing import Smoothing
 from rebalancer.errors import ConfigError
 from rebalancer.model import BlockRef, PairState, Price, Token
+from rebalancer.readers.call import Call
 from rebalancer.readers.farms import Farm, reward_tokens
-from rebalancer.readers.multicall import Call
 from rebalancer.readers.pairs import Candidate, pair_calls, read_pairs, route_pools
 from rebalancer.readers.past import Past
 from rebalancer.readers.prices import Quotes, price_calls, quotes, read_prices, smoothed_prices
@@ -38,6 +38,14 @@ class World:
     answers: Answers
     past: Mapping[int, Past]
     rounds: Mapping[str, Sequence[Round]]
+    _markets: dict[tuple[int, Set[str]], Market] = field(default_factory=dict)
+
+    def market(self, scope: Scope, lost: Set[str]) -> Market:
+        """``scope.market``, worked out once for all portfolios that have the scope."""
+        key = id(scope), lost
+        if key not in self._markets:
+            self._markets[key] = scope.market(self, lost)
+        return self._markets[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +59,16 @@ class Scope:
     pools: tuple[Candidate, ...]
     wanted: Quotes
     smoothing: Smoothing | None
-    _markets: dict[Set[str], Market] = field(default_factory=dict, compare=False)
 
     def trusted(self) -> Iterable[Call]:
         """Calls of contracts that are vouched for."""
         return chain(price_calls(self.wanted), pair_calls(self.pools))
 
     def market(self, world: World, lost: Set[str]) -> Market:
-        """Prices and pools without the addresses that are ``lost``; worked out once.
+        """Prices and pools without the addresses that are ``lost``.
 
         Raises ReadError for what cannot be read or trusted.
         """
-        if lost not in self._markets:
-            self._markets[lost] = self._market(world, lost)
-        return self._markets[lost]
-
-    def _market(self, world: World, lost: Set[str]) -> Market:
         at, answers = world.block, world.answers
         prices = read_prices(answers, self.wanted, at, world.past)
         calm: tuple[Price, ...] = ()

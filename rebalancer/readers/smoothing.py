@@ -14,7 +14,8 @@ from fractions import Fraction
 from rebalancer.config.smoothing import Smoothing
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import BlockRef
-from rebalancer.readers.multicall import Call, multicall
+from rebalancer.readers.call import Call
+from rebalancer.readers.multicall import multicall
 from rebalancer.readers.sources import latest_round
 from rebalancer.readers.tokens import Answers
 

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from itertools import chain
 
 from rebalancer.config.portfolio import LpSpec, ResolvedPortfolio
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import LpEntry, LpHolding, Snapshot, Watched
 from rebalancer.readers.chain import read_block, read_fee_and_recheck
 from rebalancer.readers.entries import read_entries
-from rebalancer.readers.farms import Stake, farm_calls, find_farms, read_stakes
-from rebalancer.readers.fence import ask
-from rebalancer.readers.multicall import Call
+from rebalancer.readers.farms import Stake, find_farms, read_stakes
+from rebalancer.readers.fence import answers
 from rebalancer.readers.pairs import read_shares
 from rebalancer.readers.past import read_past
-from rebalancer.readers.prices import feeds_of, past_calls
-from rebalancer.readers.scope import Scope, World, one_network, scopes_of
+from rebalancer.readers.scope import Scope, World
 from rebalancer.readers.smoothing import read_rounds
-from rebalancer.readers.tokens import (
-    balance_of,
-    native_balance,
-    read_balances,
-    read_uint,
-    token_calls,
-    unreadable_lps,
-)
+from rebalancer.readers.task import prepare, wallets_of
+from rebalancer.readers.tokens import read_balances, read_native, unreadable_lps
 
 #: The point at which each LP position was entered, by pair and block.
 _Entries = Mapping[tuple[str, int], LpEntry]
@@ -59,39 +50,23 @@ def read_many(
     """
     if not portfolios:
         return ()
-    network = one_network(portfolios)
     # What is wrong with the files is told before anything is asked.
-    found = scopes_of(network, portfolios)
+    task = prepare(portfolios)
+    network = task.network
     at = read_block(rpc, block, network)
-    lps = dict.fromkeys(lp for resolved in portfolios for lp in resolved.lps)
-    farms = find_farms(rpc, network, tuple(lps), at.hash)
+    farms = find_farms(rpc, network, task.lps, at.hash)
     if farms:  # which may pay in more tokens
-        found = scopes_of(network, portfolios, farms)
-    looks = list(zip(portfolios, found, strict=True))
-    scopes = list({id(scope): scope for _, scope in looks}.values())
-
-    trusted = chain(
-        chain.from_iterable(map(_trusted, portfolios)),
-        chain.from_iterable(scope.trusted() for scope in scopes),
-    )
-    wild = chain.from_iterable(_wild(*look) for look in looks)
-    answers = ask(rpc, network.multicall3, trusted, wild, at.hash)
-
-    windows: dict[int, dict[Call, None]] = {}
-    for scope in scopes:
-        for window, calls in past_calls(scope.wanted).items():
-            windows.setdefault(window, {}).update(dict.fromkeys(calls))
-    past = read_past(rpc, network.multicall3, at, windows)
-    feeds = [feed for scope in scopes if scope.smoothing for feed in feeds_of(scope.wanted)]
-    rounds = read_rounds(rpc, network.multicall3, answers, feeds, at) if feeds else {}
-    world = World(at, answers, past, rounds)
-    read = [_read(world, *look) for look in looks]
-    lost = [{item.address for item in snapshot.held_out} for snapshot in read]
+        task = prepare(portfolios, farms)
+    found = answers(rpc, network.multicall3, task.asked, at.hash)
+    past = read_past(rpc, network.multicall3, at, task.windows)
+    rounds = read_rounds(rpc, network.multicall3, found, task.smoothed, at) if task.smoothed else {}
+    world = World(at, found, past, rounds)
+    read = [_read(world, *look) for look in task.looks]
     entered = (
         lp
-        for (_, scope), gone in zip(looks, lost, strict=True)
+        for snapshot, (_, scope) in zip(read, task.looks, strict=True)
         for lp in scope.lps
-        if lp.pair not in gone
+        if lp.pair not in {item.address for item in snapshot.held_out}
     )
     entries = read_entries(rpc, dict.fromkeys(entered), at)
     priority_fee_wei = read_fee_and_recheck(rpc, at)
@@ -101,42 +76,25 @@ def read_many(
             holdings=_entered(snapshot.holdings, scope.lps, entries),
             priority_fee_wei=priority_fee_wei,
         )
-        for snapshot, (_, scope) in zip(read, looks, strict=True)
+        for snapshot, (_, scope) in zip(read, task.looks, strict=True)
     )
-
-
-def _wallets(resolved: ResolvedPortfolio) -> tuple[str, ...]:
-    """The trading wallet, and those that are watched."""
-    return (resolved.portfolio.wallet, *resolved.portfolio.watch)
-
-
-def _trusted(resolved: ResolvedPortfolio) -> Iterable[Call]:
-    yield native_balance(resolved.network.multicall3, resolved.portfolio.wallet)
-    for wallet in _wallets(resolved):
-        for lp in resolved.lps:
-            yield balance_of(lp.pair, wallet)
-
-
-def _wild(resolved: ResolvedPortfolio, scope: Scope) -> Iterable[Call]:
-    yield from token_calls(scope.tokens, _wallets(resolved))
-    yield from farm_calls(scope.farms, resolved.portfolio.wallet)
 
 
 def _read(world: World, resolved: ResolvedPortfolio, scope: Scope) -> Snapshot:
     """One portfolio; entries and the priority fee are still open."""
-    answers, at = world.answers, world.block
-    network, wallets = resolved.network, _wallets(resolved)
+    told, at = world.answers, world.block
+    network, wallets = resolved.network, wallets_of(resolved)
     wallet = wallets[0]
-    what = f"the {network.native.symbol} balance of {wallet}"
-    native_wei = read_uint(answers, native_balance(network.multicall3, wallet), what, at.number)
-    balances, unreadable = read_balances(answers, scope.tokens, wallets)
+    native = network.native.symbol
+    native_wei = read_native(told, network.multicall3, wallet, native, at.number)
+    balances, unreadable = read_balances(told, scope.tokens, wallets)
     unvalued = unreadable_lps(scope.lps, unreadable)
-    stakes, unstaked = read_stakes(answers, scope.farms, wallet)
+    stakes, unstaked = read_stakes(told, scope.farms, wallet)
     held_out = (*unreadable, *unvalued, *unstaked)
     lost = frozenset(item.address for item in held_out)
     lps = [lp for lp in scope.lps if lp.pair not in lost]
-    shares = [[read_shares(answers, lp, owner, at.number) for lp in lps] for owner in wallets]
-    market = scope.market(world, lost)
+    shares = [[read_shares(told, lp, owner, at.number) for lp in lps] for owner in wallets]
+    market = world.market(scope, lost)
     return Snapshot(
         block=at,
         wallet=wallet,

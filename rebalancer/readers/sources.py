@@ -8,7 +8,7 @@ no time, and a feed that is not written to any more does not say so: only its ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
@@ -17,7 +17,7 @@ from rebalancer.config.networks import Feed, Sequencer
 from rebalancer.config.quantities import NUMBER_DECIMALS
 from rebalancer.errors import ReadError, StalePrice
 from rebalancer.model import BlockRef, Token
-from rebalancer.readers.multicall import Call
+from rebalancer.readers.call import Call
 from rebalancer.readers.pairs import get_reserves
 from rebalancer.readers.past import Past
 from rebalancer.readers.tokens import Answers, decimals, read_uint
@@ -103,26 +103,30 @@ class Chainlink(Present):
     feed_name: str
     feed: Feed
     sequencer: Sequencer | None = None
+    _round: Call = field(init=False, repr=False, compare=False)
+    _decimals: Call = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_round", latest_round(self.feed.address))
+        object.__setattr__(self, "_decimals", decimals(self.feed.address))
 
     @property
     def name(self) -> str:
         return f"chainlink {self.feed_name}"
 
     def calls(self) -> Iterable[Call]:
-        yield latest_round(self.feed.address)
-        yield decimals(self.feed.address)
+        yield self._round
+        yield self._decimals
         if self.sequencer is not None:
             yield latest_round(self.sequencer.address)
 
     def read(self, state: State) -> Reading:
         feed, block = self.feed, state.block
-        what = f"feed {self.feed_name} at {feed.address}"
-        hint = f"check the address of {self.feed_name} in networks.yaml"
-        values = _round(state, feed.address, what, hint)
-        told = read_uint(state.answers, decimals(feed.address), what, block.number, hint)
+        values = _ask(state, self._round, self._what, self._hint)
+        (told,) = _ask(state, self._decimals, self._what, self._hint)
         if told != feed.decimals:
             raise ReadError(
-                f"{what} has {told} decimals, networks.yaml says {feed.decimals}",
+                f"{self._what()} has {told} decimals, networks.yaml says {feed.decimals}",
                 hint=f"set the decimals of {self.feed_name} to {told} if the address is the right "
                 "one",
                 block=block.number,
@@ -138,8 +142,16 @@ class Chainlink(Present):
             )
         if self.sequencer is not None:
             _require_sequencer(self.sequencer, state)
-        taken = state.smoothed.get(feed.address, Fraction(answer))
-        return Reading(taken / 10**feed.decimals, updated_at, block.number)
+        taken = state.smoothed.get(feed.address)
+        unit = 10**feed.decimals
+        ratio = Fraction(answer, unit) if taken is None else taken / unit
+        return Reading(ratio, updated_at, block.number)
+
+    def _what(self) -> str:
+        return f"feed {self.feed_name} at {self.feed.address}"
+
+    def _hint(self) -> str:
+        return f"check the address of {self.feed_name} in networks.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +232,18 @@ def cumulative(pair: str, of_token0: bool) -> Call:
     return Call(pair, f"price{0 if of_token0 else 1}CumulativeLast()")
 
 
-def _round(state: State, address: str, what: str, hint: str) -> tuple[int, ...]:
-    result = state.answers[latest_round(address)]
+def _ask(
+    state: State, call: Call, what: Callable[[], str], hint: Callable[[], str]
+) -> tuple[int, ...]:
+    """The integers that were answered; ``what`` did not answer otherwise, and ``hint`` says more.
+
+    The words are only found where they are needed: a thousand feeds are read for one that fails.
+    """
+    result = state.answers[call]
     values = result.values()
     if values is None:
-        raise ReadError(f"{what}: {result.failure}", hint=hint, block=state.block.number)
-    return tuple(int(value) for value in values)
+        raise ReadError(f"{what()}: {result.failure}", hint=hint(), block=state.block.number)
+    return values
 
 
 def _fault(
@@ -260,9 +278,12 @@ def _require_sequencer(sequencer: Sequencer, state: State) -> None:
 
     The uptime feed answers 0 while it is up; ``startedAt`` is since when.
     """
-    what = f"the sequencer's uptime feed at {sequencer.address}"
-    hint = "check the address of the sequencer in networks.yaml"
-    _, answer, started_at, _, _ = _round(state, sequencer.address, what, hint)
+    _, answer, started_at, _, _ = _ask(
+        state,
+        latest_round(sequencer.address),
+        lambda: f"the sequencer's uptime feed at {sequencer.address}",
+        lambda: "check the address of the sequencer in networks.yaml",
+    )
     up_s = state.block.timestamp - started_at
     if answer == 0 and started_at and up_s > sequencer.grace:
         return

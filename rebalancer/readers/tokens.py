@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from rebalancer.config.portfolio import LpSpec, ResolvedPortfolio
 from rebalancer.errors import ConfigError, ReadError
 from rebalancer.model import UNREADABLE, Amount, HeldOut, Token
-from rebalancer.readers.multicall import Call, Result
+from rebalancer.readers.call import Call, Result
+from rebalancer.readers.multicall import no_multicall3
 
 #: What every call came back with; equal calls are asked once.
 Answers = Mapping[Call, Result]
@@ -81,6 +82,15 @@ def decimals(contract: str) -> Call:
 def native_balance(multicall3: str, owner: str) -> Call:
     """The balance of the chain's own currency, which Multicall3 tells."""
     return Call(multicall3, "getEthBalance(address)", (owner,))
+
+
+def read_native(answers: Answers, multicall3: str, owner: str, symbol: str, block: int) -> int:
+    """The balance of the chain's own currency; raises ReadError saying why there is none."""
+    call = native_balance(multicall3, owner)
+    result = answers[call]
+    if result.success and not result.data:
+        raise no_multicall3(multicall3, block)
+    return read_uint(answers, call, f"the {symbol} balance of {owner}", block)
 
 
 def read_uint(answers: Answers, call: Call, what: str, block: int, hint: str = "") -> int:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from eth_abi.abi import decode, encode
+from reader_program import run_program
 
 from rebalancer.config.networks import Network
 from rebalancer.config.portfolio import Portfolio, ResolvedPortfolio, resolve
 from rebalancer.evm.abi import encode_call, from_hex, selector, to_hex
 from rebalancer.evm.rpc import RpcError
+from rebalancer.readers.packed import ADDRESS, program
 
 ROOT = Path(__file__).parents[2]
 WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -68,6 +71,7 @@ class FakeNode:
         self.branch = 0
         self.base_fee: int | None = 7 * 10**9
         self.multicall3: str | None = network().multicall3.lower()
+        self.overrides = True
         self.requests: list[list[str]] = []
         self.calls: list[tuple[Any, ...]] = []
         self.faults: dict[str, Callable[..., Any]] = {}
@@ -118,7 +122,9 @@ class FakeNode:
         header = self.header(number)
         return header if header and header["hash"] == block_hash else None
 
-    def _eth_call(self, transaction: dict[str, str], at: Any) -> str:
+    def _eth_call(
+        self, transaction: dict[str, str], at: Any, override: dict[str, Any] | None = None
+    ) -> str:
         if isinstance(at, dict):
             header = self._eth_getBlockByHash(at["blockHash"], False)
             if header is None:
@@ -128,6 +134,12 @@ class FakeNode:
             number = int(at, 16)
         state = self.past.get(number, self.state)
         target, data = transaction["to"].lower(), from_hex(transaction["data"])
+        if override is not None:
+            if not self.overrides:
+                raise RpcError("eth_call", -32602, "too many arguments, want at most 2")
+            assert override == {ADDRESS: {"code": program()}}
+            assert target == ADDRESS.lower()
+            return to_hex(run_program(data, partial(self._view, state)))
         if target != self.multicall3:
             answer = self._view(state, target, data)
             if answer is None:

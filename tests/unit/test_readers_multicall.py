@@ -13,7 +13,9 @@ from rebalancer.errors import ReadError, RpcUnavailable
 from rebalancer.evm.abi import from_hex, to_hex
 from rebalancer.evm.rpc import RequestTooLarge, RpcError
 from rebalancer.readers import multicall as module
-from rebalancer.readers.multicall import Call, Result, multicall
+from rebalancer.readers.call import Call, Result
+from rebalancer.readers.multicall import by_multicall3
+from rebalancer.readers.reader import CONCURRENCY
 
 TOKEN = "0x" + "11" * 20
 OTHER = "0x" + "22" * 20
@@ -31,7 +33,7 @@ def node() -> FakeNode:
 
 
 def ask(fake: FakeNode, *calls: Call) -> list[Result]:
-    return multicall(fake, MULTICALL3, calls, fake.block_hash(fake.head))
+    return by_multicall3(fake, MULTICALL3, calls, fake.block_hash(fake.head))
 
 
 def test_multicall__reads_by_block_hash_in_one_call() -> None:
@@ -204,7 +206,7 @@ def test_multicall__chunks_are_sent_concurrently_but_not_all_at_once(
     """Eight chunks: four have to be under way together for any of them to be answered."""
     monkeypatch.setattr(module, "MAX_GAS", 1)
     fake = node()
-    real, together = fake._eth_call, Barrier(module.CONCURRENCY, timeout=10)
+    real, together = fake._eth_call, Barrier(CONCURRENCY, timeout=10)
     lock, under_way, most = Lock(), 0, 0
 
     def answer(transaction: dict[str, str], at: Any) -> str:
@@ -222,7 +224,7 @@ def test_multicall__chunks_are_sent_concurrently_but_not_all_at_once(
     for i, target in enumerate(targets):
         fake.put(target, "totalSupply()", (), word(i))
     assert [r.values() for r in ask(fake, *map(supply, targets))] == [(i,) for i in range(8)]
-    assert most == module.CONCURRENCY == 4
+    assert most == CONCURRENCY == 4
 
 
 def test_multicall__one_chunk_fails__the_whole_fails(monkeypatch: pytest.MonkeyPatch) -> None:

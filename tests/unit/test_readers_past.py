@@ -13,7 +13,7 @@ from readers_fake_node import mainnet, network
 from rebalancer.errors import ReadError, RpcUnavailable
 from rebalancer.evm.rpc import RpcError
 from rebalancer.model import BlockRef
-from rebalancer.readers.multicall import Call
+from rebalancer.readers.call import Call
 from rebalancer.readers.past import find_block, read_past
 
 NET = network()

@@ -82,7 +82,7 @@ def test_snapshot__takes_three_requests_and_reads_state_by_hash_only() -> None:
         ["eth_maxPriorityFeePerGas", "eth_getBlockByNumber"],
     ]
     state = [params for method, *params in node.calls if method == "eth_call"]
-    assert [at for _, at in state] == [{"blockHash": node.block_hash(100)}]
+    assert [at for _, at, _ in state] == [{"blockHash": node.block_hash(100)}]
 
 
 def test_snapshot__by_number_hash_and_head__are_one() -> None:
@@ -269,35 +269,48 @@ def test_token__that_misbehaves__spoils_only_its_own_row(case: str) -> None:
     assert all(i.text == f"{LP} holds {symbol}, which is not read" for i in others)
 
 
-def test_token__failure__makes_the_rest_be_asked_alone_in_one_more_request() -> None:
+def test_token__failure__costs_no_request() -> None:
     node = mainnet()
+    node.put(USDC.address, "balanceOf(address)", (WALLET,), REVERT)
+    assert [item.name for item in read_snapshot(node, portfolio()).held_out] == ["USDC"]
+    assert [len(methods) for methods in node.requests] == [2, 1, 2]
+
+
+def test_token__failure_through_multicall3__makes_the_rest_be_asked_alone() -> None:
+    """On a node that knows no state override: one request to find out, one for those alone."""
+    node = mainnet()
+    node.overrides = False
     node.put(USDC.address, "balanceOf(address)", (WALLET,), REVERT)
     read_snapshot(node, portfolio())
     # USDC is the second of four tokens by address: what comes before it stands, and nothing else.
-    assert [len(methods) for methods in node.requests] == [2, 1, 6, 2]
-    alone = [asked[1] for asked in node.calls if asked[0] == "eth_call"][1:]
+    assert [len(methods) for methods in node.requests] == [2, 1, 1, 6, 2]
+    alone = [asked[1] for asked in node.calls if asked[0] == "eth_call"][2:]
     assert {(tx["to"], tx["gas"]) for tx in alone} == {(NET.multicall3, hex(1_000_000))}
 
 
 @pytest.mark.parametrize("code", [3, -32000, -32003, -32015, -32603])
 def test_token__that_brings_down_the_whole_call__is_fenced_off(code: int) -> None:
     node = mainnet()
+    node.overrides = False
     whole = read_snapshot(node, portfolio())
     real = node._eth_call
 
-    def out_of_gas(transaction: dict[str, str], at: Any) -> str:
-        if len(transaction["data"]) >= len(whole_call["data"]):
+    def out_of_gas(transaction: dict[str, str], *rest: Any) -> str:
+        if len(rest) == 1 and len(transaction["data"]) >= len(whole_call["data"]):
             raise RpcError("eth_call", code, "out of gas")
-        return real(transaction, at)
+        return real(transaction, *rest)
 
-    whole_call = next(asked[1] for asked in node.calls if asked[0] == "eth_call")
+    _, whole_call = (asked[1] for asked in node.calls if asked[0] == "eth_call")
     node.faults["eth_call"] = out_of_gas
     assert read_snapshot(node, portfolio()) == whole
-    assert [len(m) for m in node.requests[3:]] == [2, 1, 1, 8, 2]
+    assert [len(m) for m in node.requests[4:]] == [2, 1, 1, 1, 8, 2]
 
 
-@pytest.mark.parametrize("code", [-32001, -32002, -32005, -32601, -32602])
-def test_node__that_refuses__is_not_asked_more(code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "requests"), [(-32001, 2), (-32002, 2), (-32005, 2), (-32601, 3), (-32602, 3)]
+)
+def test_node__that_refuses__is_not_asked_more(code: int, requests: int) -> None:
+    """The last two may mean the state override: Multicall3 is tried."""
     node = mainnet()
 
     def refuse(*_: object) -> None:
@@ -306,7 +319,7 @@ def test_node__that_refuses__is_not_asked_more(code: int) -> None:
     node.faults["eth_call"] = refuse
     with pytest.raises(ReadError, match="cannot be read"):
         read_snapshot(node, portfolio())
-    assert len(node.requests) == 2
+    assert len(node.requests) == requests
 
 
 def test_snapshot__two_symbols_for_one_contract__are_refused_unasked() -> None:
@@ -427,10 +440,10 @@ def test_entry__node_without_archive__says_the_ways_out() -> None:
     node = mainnet()
     real = node._eth_call
 
-    def pruned(transaction: dict[str, str], at: Any) -> str:
+    def pruned(transaction: dict[str, str], at: Any, *override: Any) -> str:
         if at == "0x28":
             raise RpcError("eth_call", -32000, "missing trie node")
-        return real(transaction, at)
+        return real(transaction, at, *override)
 
     node.faults["eth_call"] = pruned
     with pytest.raises(
