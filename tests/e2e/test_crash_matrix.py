@@ -25,13 +25,15 @@ from rebalancer.bundler.fills import SWAP
 from rebalancer.bundler.lane import Lane
 from rebalancer.bundler.pace import Pace
 from rebalancer.bundler.prepare import prepare
+from rebalancer.bundler.propose import prepare_execution, propose
 from rebalancer.bundler.recover import recover
 from rebalancer.bundler.signer import LocalSigner
 from rebalancer.bundler.submit import submit
 from rebalancer.config.load import load_portfolio
-from rebalancer.devchain.accounts import TREASURY, dev_key
+from rebalancer.devchain.accounts import DEV_ACCOUNTS, TREASURY, dev_key
 from rebalancer.devchain.fork import DevChain, open_fork
 from rebalancer.devchain.market import move
+from rebalancer.devchain.safes import install_safe
 from rebalancer.errors import ExecutionError
 from rebalancer.evm.abi import from_hex, to_hex
 from rebalancer.evm.rpc import Rpc
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CONFIRMATIONS = 2
 REPLACE_AFTER = 2
+#: The wallet with its own key, and the wallet as a Safe: whose owner sends, with his nonce.
+HOLDERS = {"wallet": TREASURY, "safe": DEV_ACCOUNTS[1]}
 #: So many answers about the nonce are one too high, then as many one too low.
 LIES = 12
 
@@ -211,6 +215,11 @@ class Stage:
     plan: Plan
     bundle: Bundle
     signer: LocalSigner
+    holder: str
+
+    @property
+    def name(self) -> str:
+        return "Safe: " if self.holder == "safe" else ""
 
     def lane(self) -> Lane:
         return Lane(signer=self.signer, confirmations=CONFIRMATIONS, replace_after=REPLACE_AFTER)
@@ -223,15 +232,20 @@ def chain(tmp_path: Path) -> Iterator[DevChain]:
         yield fork
 
 
-@pytest.fixture
-def stage(chain: DevChain, mainnet: Network, tmp_path: Path) -> Stage:
-    key = dev_key(TREASURY)
+@pytest.fixture(params=HOLDERS)
+def stage(
+    chain: DevChain, mainnet: Network, tmp_path: Path, request: pytest.FixtureRequest
+) -> Stage:
+    holder: str = request.param
+    key = dev_key(HOLDERS[holder])
     assert key is not None
     signer = LocalSigner.from_key(key)
     rpc = DirectRpc(chain.url)
     pace = Pace(clock=lambda: 0.0, sleep=lambda _: None, poll_s=0.0)
     deploy(rpc, signer, 1, 300 * 10**9, pace)
     move(rpc, mainnet, {"WETH": 250_000})
+    if holder == "safe":
+        install_safe(rpc, TREASURY, [signer.address], 1, payer=DEV_ACCOUNTS[2])
     shutil.copyfile(ROOT / "networks.yaml", tmp_path / "networks.yaml")
     shutil.copyfile(ROOT / "portfolio.example.yaml", tmp_path / "portfolio.yaml")
     resolved = load_portfolio(tmp_path / "portfolio.yaml", None)
@@ -241,10 +255,14 @@ def stage(chain: DevChain, mainnet: Network, tmp_path: Path) -> Stage:
     with Ledger.open(path, clock=lambda: 1) as ledger:
         ledger.record_decision("treasury", "execute", seen.snapshot, seen.valuation, seen.decision)
     plan = seen.decision.plan
-    bundle = prepare(rpc, plan, signer).bundle
-    assert [tx.purpose for tx in bundle.transactions] == ["approve", "execute"]
+    if holder == "safe":
+        bundle = prepare_execution(rpc, propose(rpc, plan), [signer], signer).bundle
+        assert [tx.purpose for tx in bundle.transactions] == ["execute"]
+    else:
+        bundle = prepare(rpc, plan, signer).bundle
+        assert [tx.purpose for tx in bundle.transactions] == ["approve", "execute"]
     rpc.call("evm_setAutomine", False)
-    return Stage(rpc, path, plan, bundle, signer)
+    return Stage(rpc, path, plan, bundle, signer, holder)
 
 
 @dataclass
@@ -260,7 +278,7 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
     yield found
     cases = sum(kills for _, _, kills in found.rows)
     lines = ["", "crash matrix: scenario, transitions, kills (before and after each)"]
-    lines += [f"  {name:28}{passed:4}{kills:5}" for name, passed, kills in found.rows]
+    lines += [f"  {name:32}{passed:4}{kills:5}" for name, passed, kills in found.rows]
     lines.append(f"  {cases} kills: 0 double sends, 0 lost records, all reconciled")
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
@@ -287,8 +305,9 @@ def check_end(stage: Stage, outside: Outside, path: Path, stored: bool) -> None:
     happens = stored and outside.scenario != "never arrives"
     first = stage.bundle.transactions[0].nonce
     assert executions(stage.rpc) == int(happens)
-    used = int(stage.rpc.call("eth_getTransactionCount", TREASURY, "latest"), 16)
-    assert used == first + (2 if happens else 0)
+    count = len(stage.bundle.transactions)
+    used = int(stage.rpc.call("eth_getTransactionCount", stage.signer.address, "latest"), 16)
+    assert used == first + (count if happens else 0)
     with Ledger.open(path, clock=lambda: 1) as ledger:
         records = {record.tx_hash: record for record in transactions(ledger)}
         assert outside.sent.keys() <= records.keys(), "sent without a record"
@@ -296,7 +315,9 @@ def check_end(stage: Stage, outside: Outside, path: Path, stored: bool) -> None:
         mined = [record for record in records.values() if record.outcome is not None]
         assert all(record.confirmed for record in mined)
         assert all(record.state == "dropped" for record in records.values() if not record.outcome)
-        assert sorted(record.nonce for record in mined) == ([first, first + 1] if happens else [])
+        assert sorted(record.nonce for record in mined) == (
+            list(range(first, first + count)) if happens else []
+        )
         if records:
             reconciled = reconcile(ledger, stage.rpc)
             assert reconciled.ok, [finding.text for finding in reconciled.findings]
@@ -344,4 +365,4 @@ def test_killed_at_every_transition__executed_at_most_once_and_reconciled(
         for behind in (False, True):
             play(stage, scenario, folder, at, behind)
             kills += 1
-    tally.rows.append((scenario, len(passed), kills))
+    tally.rows.append((stage.name + scenario, len(passed), kills))
