@@ -35,8 +35,7 @@ _EVENTS = {"swap": SWAP, "add": MINT, "remove": BURN, "wrap": DEPOSIT, "unwrap":
 #: Topics of each event, its signature among them, and words of its data.
 _SHAPE = {SWAP: (3, 4), MINT: (2, 2), BURN: (3, 2), DEPOSIT: (2, 1), WITHDRAWAL: (2, 1)}
 _WORD = 32
-#: Events that say in their last topic who was paid.
-_NAME_RECEIVER = (SWAP, BURN)
+_ETHER = (DEPOSIT, WITHDRAWAL)
 _HINT = "the transaction did something else than the plan; look at it before going on"
 
 
@@ -81,31 +80,44 @@ def _events(plan: Plan, logs: Sequence[Log], executor: str) -> Iterator[_Event]:
         words = _words(log)
         if (len(topics), len(words)) != _SHAPE[signature] or int(topics[1], 16) != asked:
             continue
-        if signature in _NAME_RECEIVER and int(topics[2], 16) not in receivers:
-            continue
-        shares = 0
-        if signature == MINT:
-            # The pair mints the shares right before it says so; its lock keeps others out.
-            receiver, shares = _last_shares(logs[:at], contract, sender=0)
-            if receiver != wallet:
-                continue
-        elif signature == BURN:
-            _, shares = _last_shares(logs[:at], contract, sender=int(contract, 16), receiver=0)
-        yield _Event(signature, contract, words, shares)
+        party, shares = _party_and_shares(logs, at, signature, asked)
+        if party in receivers or (signature in _ETHER and asked == wallet):
+            yield _Event(signature, contract, words, shares)
 
 
-def _last_shares(
-    logs: Sequence[Log], pair: str, *, sender: int, receiver: int | None = None
-) -> tuple[int, int]:
-    """Receiver and amount of the last transfer of a pair's shares from ``sender``."""
-    for log in reversed(logs):
-        topics = log["topics"]
-        if len(topics) != 3 or topics[0].lower() != TRANSFER or log["address"].lower() != pair:
-            continue
-        paid, words = int(topics[2], 16), _words(log)
-        if int(topics[1], 16) == sender and receiver in (None, paid) and len(words) == 1:
-            return paid, words[0]
-    return -1, 0
+def _party_and_shares(
+    logs: Sequence[Log], at: int, signature: str, asked: int
+) -> tuple[int | None, int]:
+    """Who was paid by the step that ``logs[at]`` tells of, and the shares that moved with it.
+
+    Of unwrapping, who paid. Swaps and burns name it. Shares are minted, and the wrapped token is
+    paid, next to the event, with nobody else's code in between.
+    """
+    log = logs[at]
+    contract = log["address"].lower()
+    pair = int(contract, 16)
+    before = list(_transfers(logs[:at], contract))
+    if signature == MINT:
+        return next(((to, raw) for sender, to, raw in reversed(before) if sender == 0), (None, 0))
+    if signature == BURN:
+        burnt = (raw for sender, to, raw in reversed(before) if (sender, to) == (pair, 0))
+        return int(log["topics"][2], 16), next(burnt, 0)
+    if signature == DEPOSIT:
+        later = _transfers(logs[at:], contract)
+        return next((to for sender, to, _ in later if sender == asked), None), 0
+    if signature == WITHDRAWAL:
+        return next((sender for sender, to, _ in reversed(before) if to == asked), None), 0
+    return int(log["topics"][2], 16), 0
+
+
+def _transfers(logs: Sequence[Log], token: str) -> Iterator[tuple[int, int, int]]:
+    """Transfers of one token as (sender, receiver, amount)."""
+    for log in logs:
+        topics, words = log["topics"], _words(log)
+        # A fourth topic makes it ERC-721's event of the same name.
+        fits = (len(topics), len(words)) == (3, 1) and topics[0].lower() == TRANSFER
+        if fits and log["address"].lower() == token:
+            yield int(topics[1], 16), int(topics[2], 16), words[0]
 
 
 def _fill(index: int, leg: Leg, event: _Event) -> Fill:

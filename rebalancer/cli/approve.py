@@ -43,6 +43,7 @@ def approve(
     from rebalancer.ledger.codec import Approval
     from rebalancer.ledger.consent import approve as record
     from rebalancer.ledger.consent import find_plan
+    from rebalancer.report.legs import approval_lines
 
     session = Session.open(portfolio, networks, rpc_url, ledger)
     try:
@@ -60,43 +61,20 @@ def approve(
         show_json(document(approval.plan_id, plan, approval.expires_ts))
         return
     show(f"approved until {_utc(approval.expires_ts)}: plan {full_id} of {name}")
-    for line in lines(plan):
+    for line in approval_lines(plan):
         show(line)
 
 
 def document(plan_id: str, plan: Plan, expires_ts: int) -> dict[str, Any]:
     """What was approved, as plain data: amounts in the smallest units."""
+    from rebalancer.report.legs import approval_document
+
     return {
         "plan_id": plan_id,
         "expires_ts": expires_ts,
         "traded_e8": plan.costs.traded_e8,
-        "legs": [
-            {
-                "pair": leg.pair,
-                "token_in": leg.token_in.symbol,
-                "amount_in": None if leg.chained else leg.amount_in,
-                "token_out": leg.token_out.symbol,
-                "min_amount_out": leg.min_amount_out,
-            }
-            for leg in plan.legs
-        ],
+        "legs": approval_document(plan),
     }
-
-
-def lines(plan: Plan) -> list[str]:
-    """What was approved, a line per leg, every digit of it."""
-    from rebalancer.model import format_units
-
-    found = []
-    for index, leg in enumerate(plan.legs):
-        paid = format_units(leg.amount_in, leg.token_in.decimals)
-        least = format_units(leg.min_amount_out, leg.token_out.decimals)
-        what = f"all that leg {index} brings" if leg.chained else f"{paid} {leg.token_in.symbol}"
-        found.append(
-            f"  leg {index + 1}: sell {what} for at least {least} {leg.token_out.symbol}"
-            f" on {leg.amm}"
-        )
-    return found
 
 
 def _utc(timestamp: int) -> str:

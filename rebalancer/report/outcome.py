@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rebalancer.model import Fill, Plan, TransactionOutcome, Valuation, to_plain
+from rebalancer.model import Amount, Fill, Leg, Plan, TransactionOutcome, Valuation, to_plain
 from rebalancer.report.layout import new_table
-from rebalancer.report.numbers import gwei, money, percent, points, quantity, short
+from rebalancer.report.legs import roughly, side_by_side
+from rebalancer.report.numbers import gwei, money, percent, points, short
 
 _LEFT = frozenset({"#", "transaction", "purpose", "paid", "received", "position", ""})
 
@@ -102,19 +103,25 @@ def _filled(plan: Plan, outcomes: Sequence[TransactionOutcome]) -> RenderableTyp
     names = ("#", "paid", "amount in", "received", "amount out", "against the plan")
     table = new_table("Fills", *names, left=_LEFT)
     for fill in _fills(outcomes):
-        planned = plan.legs[fill.index].amount_out
-        difference = fill.amount_out - planned
-        token = fill.token_out
-        exact = "equal to the wei"
-        table.add_row(
-            f"{fill.index + 1}",
-            fill.token_in.symbol,
-            quantity(fill.amount_in, fill.token_in),
-            token.symbol,
-            quantity(fill.amount_out, token),
-            exact if difference == 0 else f"{difference:+,} of its smallest unit",
-        )
+        leg: Leg = plan.legs[fill.index]
+        rows = side_by_side(fill.takes, fill.pays, leg.pays)
+        for row, (taken, paid, planned) in enumerate(rows):
+            table.add_row(
+                "" if row else f"{fill.index + 1}",
+                "" if taken is None else taken.token.symbol,
+                "" if taken is None else roughly(taken),
+                "" if paid is None else paid.token.symbol,
+                "" if paid is None else roughly(paid),
+                _against(paid, planned),
+            )
     return table
+
+
+def _against(paid: Amount | None, planned: Amount | None) -> str:
+    if paid is None or planned is None:
+        return ""
+    difference = paid.raw - planned.raw
+    return f"{difference:+,} of its smallest unit" if difference else "equal to the wei"
 
 
 def _weights(before: Valuation, after: Valuation) -> RenderableType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,18 +11,22 @@ from rich.text import Text
 
 from rebalancer.model import (
     PPM,
+    Amount,
     Decision,
+    Leg,
     Plan,
     Reason,
     Rebalance,
     Simulation,
+    SwapLeg,
     digest,
     mul_div_nearest,
     to_plain,
 )
 from rebalancer.planner.proof import proof
 from rebalancer.report.layout import new_table
-from rebalancer.report.numbers import amount, gwei, money, percent, points, quantity, short
+from rebalancer.report.legs import all_in_words, roughly, side_by_side, through
+from rebalancer.report.numbers import amount, gwei, money, percent, points, short
 from rebalancer.report.picture import LEGEND, bars
 
 _LEFT = frozenset({"#", "pay", "through", "receive", "position", "", "cost", LEGEND})
@@ -31,7 +36,12 @@ def decision_document(decision: Decision) -> dict[str, Any]:
     """The decision as plain data; ``decision`` is ``hold`` or ``rebalance``."""
     document: dict[str, Any] = to_plain(decision)
     if isinstance(decision, Rebalance):
-        return {"decision": "rebalance", "plan_id": digest(decision.plan), **document}
+        return {
+            "decision": "rebalance",
+            "plan_id": digest(decision.plan),
+            "legs_in_words": all_in_words(decision.plan),
+            **document,
+        }
     return {"decision": "hold", **document}
 
 
@@ -75,17 +85,31 @@ def _reasons(reasons: tuple[Reason, ...]) -> Text:
 def _legs(plan: Plan) -> Table:
     names = ("#", "pay", "amount in", "through", "receive", "expected out", "minimum out")
     table = new_table("Legs, in one atomic transaction", *names, left=_LEFT)
-    for number, leg in enumerate(plan.legs, 1):
-        table.add_row(
-            f"{number}",
-            leg.token_in.symbol,
-            "↳ all of it" if leg.chained else quantity(leg.amount_in, leg.token_in),
-            f"{leg.amm} {percent(leg.fee_ppm)}",
-            leg.token_out.symbol,
-            quantity(leg.amount_out, leg.token_out),
-            quantity(leg.min_amount_out, leg.token_out),
-        )
+    legs: Sequence[Leg] = plan.legs
+    for number, leg in enumerate(legs, 1):
+        swap = leg if isinstance(leg, SwapLeg) else None
+        chained = swap is not None and swap.chained
+        taken = leg.takes if swap is None else (Amount(swap.token_in, swap.amount_in),)
+        rows = side_by_side(taken, leg.pays, leg.least)
+        for row, (pays_in, brings, least) in enumerate(rows):
+            table.add_row(
+                "" if row else f"{number}",
+                _symbol(pays_in),
+                "↳ all of it" if chained else _quantity(pays_in),
+                "" if row else through(leg),
+                _symbol(brings),
+                _quantity(brings),
+                _quantity(least),
+            )
     return table
+
+
+def _symbol(amount: Amount | None) -> str:
+    return "" if amount is None else amount.token.symbol
+
+
+def _quantity(amount: Amount | None) -> str:
+    return "" if amount is None else roughly(amount)
 
 
 def _positions(plan: Plan) -> Table:
