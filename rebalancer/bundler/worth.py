@@ -14,7 +14,8 @@ def check_worth(plan: Plan, gas_units: int, gas_price_wei: int) -> None:
     The rule is the planner's own: no credit for what a pool off the oracle seems to give away, and
     the benefit must be above the cost. Gas that is no dearer than planned passes: then nothing
     changed since the planner decided. So does a plan that assumes no gas cost at all, and one that
-    raises what its owner asked for, whatever it brings.
+    raises what its owner asked for, whatever it brings. A slice is not worth it by itself: its gas
+    must be within what its order has left.
     """
     costs = plan.costs
     assumed_wei = costs.gas_units * costs.gas_price_wei
@@ -22,6 +23,9 @@ def check_worth(plan: Plan, gas_units: int, gas_price_wei: int) -> None:
     if assumed_wei == 0 or now_wei <= assumed_wei or plan.withdrawal is not None:
         return
     now_e8 = mul_div_up(costs.gas_e8, now_wei, assumed_wei)
+    if plan.most_gas_e8 is not None:
+        _check_slice(plan, plan.most_gas_e8, now_e8)
+        return
     cost_e8 = costs.total_e8 - min(costs.off_oracle_e8, 0) - costs.gas_e8 + now_e8
     if plan.benefit_e8 <= cost_e8:
         cost, gas, benefit = (format_units(v, 8) for v in (cost_e8, now_e8, plan.benefit_e8))
@@ -29,4 +33,13 @@ def check_worth(plan: Plan, gas_units: int, gas_price_wei: int) -> None:
             f"the plan would cost {cost} {plan.numeraire} now, {gas} of it gas ({gas_units:,} at"
             f" {gwei(gas_price_wei)}), and brings {benefit}",
             hint="nothing was signed; wait for cheaper blocks, the next cycle plans anew",
+        )
+
+
+def _check_slice(plan: Plan, most_gas_e8: int, now_e8: int) -> None:
+    if now_e8 > most_gas_e8:
+        gas, most = format_units(now_e8, 8), format_units(most_gas_e8, 8)
+        raise LimitBreached(
+            f"the slice's gas would cost {gas} {plan.numeraire} now, its order has {most} left",
+            hint="nothing was signed; wait for cheaper blocks, the order goes on until it expires",
         )

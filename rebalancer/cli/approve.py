@@ -13,14 +13,18 @@ from rebalancer.cli.options import (
     NetworksOption,
     PortfolioOption,
     RpcUrlOption,
+    seconds_of,
 )
 
 if TYPE_CHECKING:
+    from rebalancer.ledger.orders import OrderRecord
     from rebalancer.model import Plan
+
+SHORTEST_PREFIX = 8
 
 
 def approve(
-    plan_id: Annotated[str, typer.Argument(help="The plan's id, or its first digits.")],
+    plan_id: Annotated[str, typer.Argument(help="The plan's or order's id, or its beginning.")],
     portfolio: PortfolioOption = PORTFOLIO,
     networks: NetworksOption = None,
     rpc_url: RpcUrlOption = None,
@@ -32,30 +36,31 @@ def approve(
 ) -> None:
     """Approve what a plan sells and its minimum outputs; a later cycle executes it, once.
 
-    Nothing is sent here. A cycle executes these amounts, or nothing, while the approval holds.
+    Nothing is sent here. A cycle executes these amounts, or nothing, while the approval holds. Of
+    an order its limits are approved: it begins while the approval holds, and keeps them to its end.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session
-    from rebalancer.config.quantities import Duration
-    from rebalancer.errors import ConfigError
     from rebalancer.ledger.codec import Approval
     from rebalancer.ledger.consent import approve as record
     from rebalancer.ledger.consent import find_plan
+    from rebalancer.ledger.orders import current_order
     from rebalancer.report.legs import approval_lines
 
     session = Session.open(portfolio, networks, rpc_url, ledger)
-    try:
-        seconds = int(TypeAdapter(Duration).validate_python(valid_for))
-    except ValidationError:
-        raise ConfigError(f"{valid_for!r} is not a time", hint="write 30m, 2h or 1d") from None
+    seconds = seconds_of(valid_for)
     name = session.resolved.portfolio.name
     # The chain's own time: a cycle compares with the block that it decides on.
     head: Any = session.rpc.call("eth_getBlockByNumber", "latest", False)
+    expires_ts = int(head["timestamp"], 16) + seconds
     with session.ledger(create=False) as book:
+        waiting = current_order(book, name)
+        if waiting is not None and meant(waiting, plan_id):
+            record(book, Approval(name, waiting.order_id, expires_ts))
+            approved_order(waiting, expires_ts, json)
+            return
         full_id, plan = find_plan(book, name, plan_id)
-        approval = Approval(name, full_id, int(head["timestamp"], 16) + seconds)
+        approval = Approval(name, full_id, expires_ts)
         record(book, approval)
     if json:
         show_json(document(approval.plan_id, plan, approval.expires_ts))
@@ -63,6 +68,28 @@ def approve(
     show(f"approved until {_utc(approval.expires_ts)}: plan {full_id} of {name}")
     for line in approval_lines(plan):
         show(line)
+
+
+def meant(record: OrderRecord, order_id: str) -> bool:
+    """Whether the order waits for its approval, and is the one that is named."""
+    return (
+        record.state == "awaits approval"
+        and len(order_id) >= SHORTEST_PREFIX
+        and record.order_id.startswith(order_id.lower())
+    )
+
+
+def approved_order(record: OrderRecord, expires_ts: int, json: bool) -> None:
+    """Say what was approved: the order's limits, every digit of them."""
+    from rebalancer.cli.output import show, show_json
+    from rebalancer.report.orders import limits_view, order_document
+
+    if json:
+        show_json({"expires_ts": expires_ts, **order_document(record)})
+        return
+    name = record.order.portfolio
+    show(f"approved until {_utc(expires_ts)}, to begin: order {record.order_id} of {name}")
+    show(limits_view(record))
 
 
 def document(plan_id: str, plan: Plan, expires_ts: int) -> dict[str, Any]:

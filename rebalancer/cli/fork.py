@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rebalancer.cli.options import JsonOption, NetworksOption
+from rebalancer.cli.options import JsonOption, NetworksOption, seconds_of
 from rebalancer.cli.signals import stop_event
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ def fork(
     move: Annotated[
         list[str] | None,
         typer.Option(help="Move a price and let arbitrage follow, for example WETH=+25%."),
+    ] = None,
+    mine_every: Annotated[
+        str | None,
+        typer.Option(help="Make a block so often, trades or not, for example 1s.", metavar="TIME"),
     ] = None,
     networks: NetworksOption = None,
     json: JsonOption = False,
@@ -50,8 +54,10 @@ def fork(
         if moves:
             move_market(chain.rpc, network, moves)
         _announce(chain, json)
-        while not stop.wait(0.5):
-            pass
+        every_s = None if mine_every is None else max(seconds_of(mine_every), 1)
+        while not stop.wait(every_s or 0.5):
+            if every_s is not None:
+                chain.rpc.call("evm_mine")
 
 
 def parse_move(text: str) -> tuple[str, int]:

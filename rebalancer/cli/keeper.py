@@ -18,6 +18,7 @@ from rebalancer.cli.options import (
     RpcUrlOption,
 )
 from rebalancer.cli.signals import stop_event
+from rebalancer.cli.slices import LOOK_EVERY_S, look_after, summary
 from rebalancer.errors import ConfigError, ExecutionError, LedgerError, RebalancerError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def keeper(
         return
 
     from rebalancer.cli.output import note
+    from rebalancer.config.portfolio import Schedule
     from rebalancer.keeper.schedule import Job, run_schedule
 
     note(f"keeping {len(sessions)} portfolio(s){'' if execute else ', dry runs'}; Ctrl-C stops")
@@ -68,6 +70,12 @@ def keeper(
             stop.set()
 
     jobs = [Job(w.name, w.session.resolved.portfolio.schedule, partial(cycle, w)) for w in watches]
+    often = Schedule(every=f"{LOOK_EVERY_S}s")
+    jobs += [
+        Job(f"{w.name}, slices", often, partial(look_after, w.session, partial(cycle, w)))
+        for w in watches
+        if execute and w.session.resolved.portfolio.execution is not None
+    ]
     run_schedule(jobs, stop)
     note("stopped")
     _exit(watches)
@@ -105,7 +113,7 @@ class Watch:
 
         changed = self.session.exchanged(result.evaluation.snapshot)
         document = {**cycle_document(result), "portfolio": self.name, "exchanged": list(changed)}
-        self._say(document, "; ".join([_summary(result), *changed]))
+        self._say(document, "; ".join([_summary(result) + summary(result), *changed]))
 
     def _failed(self, error: RebalancerError) -> None:
         from rebalancer.cli.output import error_document

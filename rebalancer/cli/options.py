@@ -41,3 +41,14 @@ BlockOption = Annotated[
 ]
 
 PORTFOLIO = Path("portfolio.yaml")
+
+
+def seconds_of(text: str) -> int:
+    """Read ``30m``, ``2h`` or ``1d``; raises ConfigError for anything else."""
+    from rebalancer.config.quantities import parse_duration
+    from rebalancer.errors import ConfigError
+
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a time", hint="write 30m, 2h or 1d") from None

@@ -44,8 +44,10 @@ def plan(
     """Show the decision for this block with its reasons; the same input gives the same bytes."""
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session
+    from rebalancer.keeper.orders import slicing_of
     from rebalancer.model import to_plain
     from rebalancer.planner.explain import drifting, why
+    from rebalancer.report.orders import slicing_document, slicing_view
     from rebalancer.report.plan import decision_document, decision_view
     from rebalancer.report.why import (
         waiting_document,
@@ -61,15 +63,20 @@ def plan(
     evaluation = session.evaluate(at, session.withdrawal(raise_))
     decision, inputs = evaluation.decision, evaluation.inputs
     readable = not evaluation.valuation.unread
+    sliced = slicing_of(session.resolved, inputs, evaluation.valuation, decision)
     if json:
         document: dict[str, Any] = decision_document(decision) | {"inputs": to_plain(inputs)}
         if readable:
             document["waiting"] = waiting_document(drifting(inputs))
+        if sliced is not None:
+            document["slices"] = slicing_document(sliced)
         if why_not:
             document["why"] = why_document(why(inputs))
         show_json(document)
         return
     show(decision_view(decision, evaluation.valuation.numeraire))
+    if sliced is not None:
+        show(slicing_view(sliced, evaluation.valuation.numeraire))
     if readable:
         show(waiting_view(drifting(inputs), evaluation.valuation.numeraire))
     if why_not:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +16,16 @@ from rebalancer.cli.options import (
     RaiseOption,
     RpcUrlOption,
 )
+from rebalancer.cli.slices import drive
 
 if TYPE_CHECKING:
     from rebalancer.keeper.cycle import CycleResult
+    from rebalancer.ledger.orders import OrderRecord
+
+NoWaitOption = Annotated[
+    bool,
+    typer.Option("--no-wait", help="One slice at most; run again, or let the keeper go on."),
+]
 
 
 def rebalance(
@@ -28,9 +35,14 @@ def rebalance(
     ledger: LedgerOption = None,
     raise_: RaiseOption = None,
     execute: ExecuteOption = False,
+    no_wait: NoWaitOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Decide, and trade if it is worth it; without --execute only simulate."""
+    """Decide, and trade if it is worth it; without --execute only simulate.
+
+    A plan that is traded in slices (`execution` in the portfolio file) takes until its order ends;
+    Ctrl-C lets the slice at work finish, and the next run goes on.
+    """
     from rebalancer.cli.output import note, show_json
     from rebalancer.cli.session import Session
 
@@ -42,11 +54,24 @@ def rebalance(
     except KeyboardInterrupt:
         note("interrupted: what was signed is in the ledger, and the next run settles it first")
         raise
+    if not json:
+        show_cycle(result)
+    if execute and not no_wait:
+        results = drive(session, result, (lambda _: None) if json else note)
+        result = results[-1]
+        if not json and result.order is not None:
+            show_order(result.order)
     if json:
         show_json(cycle_document(result))
-    else:
-        show_cycle(result)
     _refuse(result)
+
+
+def show_order(record: OrderRecord) -> None:
+    """An order as `rebalancer order show` has it."""
+    from rebalancer.cli.output import show
+    from rebalancer.report.orders import order_view
+
+    show(order_view(record))
 
 
 def _refuse(result: CycleResult) -> None:
@@ -62,6 +87,7 @@ def cycle_document(result: CycleResult) -> dict[str, Any]:
     """What a cycle did, as plain data."""
     from rebalancer.cli.output import error_document
     from rebalancer.model import Rebalance, to_plain
+    from rebalancer.report.orders import order_document
     from rebalancer.report.outcome import outcome_document
     from rebalancer.report.plan import decision_document
 
@@ -80,6 +106,8 @@ def cycle_document(result: CycleResult) -> dict[str, Any]:
     if result.proposed is not None:
         document["proposal"] = result.proposed.proposal.service_document()
         document["simulation"] = to_plain(result.proposed.simulation)
+    if result.order is not None:
+        document["order"] = order_document(result.order)
     if result.refusal is not None:
         document["error"] = error_document(result.refusal)
     if result.dry_run is not None:
@@ -137,7 +165,10 @@ def show_cycle(result: CycleResult) -> None:
 
 
 def awaited(result: CycleResult) -> str:
-    """What a person has to do before the plan is signed."""
+    """What a person has to do before the plan, or the first slice of an order, is signed."""
+    if result.order is not None:
+        order_id = result.order.order_id[:12]
+        return f"larger than approve_above: no slice before `rebalancer approve {order_id}`"
     plan_id = "" if result.dry_run is None else result.dry_run.plan_id
     return f"larger than approve_above: nothing is signed before `rebalancer approve {plan_id}`"
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from rebalancer.amm.goals import position_targets
 from rebalancer.config.calendar import cron_trigger
+from rebalancer.config.execution import Execution
 from rebalancer.config.networks import Address, Network, Strict, sort_tokens
 from rebalancer.config.policy import PolicySpec
 from rebalancer.config.position import PositionSpec
@@ -78,6 +79,8 @@ class Portfolio(Strict):
     #: What of the native token stays for gas; what the wallet has above counts as its wrapped
     #: token and is traded. None: all of it is for gas, see docs/planner.md.
     gas_reserve: NativeAmount | None = None
+    #: Plans that are too large for one go, in slices; None: every plan is one transaction.
+    execution: Execution | None = None
     #: A plan that trades more than this waits for `rebalancer approve`; None: none does.
     approve_above: Value | None = None
 

@@ -25,9 +25,19 @@ from rebalancer.errors import (
 from rebalancer.evm.rpc import Rpc
 from rebalancer.keeper.approved import as_approved
 from rebalancer.keeper.circumstances import circumstances
+from rebalancer.keeper.orders import (
+    after_slice,
+    begin,
+    check_no_withdrawal,
+    check_not_stopped,
+    close_ended,
+    consent_to,
+    take_turn,
+)
 from rebalancer.keeper.signing import sign_plan
 from rebalancer.ledger.codec import Approval
 from rebalancer.ledger.consent import newest_approval, pause_reason, use_approval
+from rebalancer.ledger.orders import OrderRecord, current_order
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
     Amount,
@@ -60,7 +70,8 @@ class CycleResult:
     ``recovered`` are bundles of an earlier run that this one brought to their end. ``after`` is the
     portfolio at the block of the last transaction, or ``after_unread`` says why it could not be
     read, which changes nothing about what was done. ``awaits_approval``: the plan was not signed,
-    a person has to approve it first. ``proposed``: nor was it here, owners of the Safe have to.
+    a person has to approve it first. ``order`` is the one that the plan is a slice of, as it then
+    stands. ``proposed``: nor was it here, owners of the Safe have to.
     ``refusal``: why a dry run's plan could not be executed as things are.
     """
 
@@ -72,6 +83,7 @@ class CycleResult:
     after: Valuation | None = None
     after_unread: str = ""
     awaits_approval: bool = False
+    order: OrderRecord | None = None
     proposed: Proposed | None = None
     refusal: RebalancerError | None = None
 
@@ -91,9 +103,23 @@ def evaluate(
     the wallet when the plan is done. Without a ledger nothing is known of turnover, deposits and
     past prices.
     """
+    inputs = look(rpc, resolved, last_rebalance_ts, block, ledger, withdrawal)
+    valuation, decision = inputs.decide()
+    return Evaluation(inputs.snapshot, valuation, decision, inputs)
+
+
+def look(
+    rpc: Rpc,
+    resolved: ResolvedPortfolio,
+    last_rebalance_ts: int | None,
+    block: int | None,
+    ledger: Ledger | None,
+    withdrawal: Amount | None,
+) -> Inputs:
+    """Everything that a decision at ``block`` follows from."""
     snapshot = inspect(rpc, read_snapshot(rpc, resolved, block))
     targets = resolved.targets_at(snapshot)
-    inputs = Inputs(
+    return Inputs(
         snapshot=snapshot,
         targets=targets,
         policy=resolved.policy,
@@ -102,8 +128,6 @@ def evaluate(
             resolved, snapshot, targets, last_rebalance_ts, ledger, withdrawal, block
         ),
     )
-    valuation, decision = inputs.decide()
-    return Evaluation(snapshot, valuation, decision, inputs)
 
 
 def run_dry(
@@ -116,18 +140,20 @@ def run_dry(
     """
     portfolio = resolved.portfolio
     last_ts = ledger.last_rebalance_ts(portfolio.name)
-    evaluation = evaluate(rpc, resolved, last_ts, ledger=ledger, withdrawal=withdrawal)
+    inputs = look(rpc, resolved, last_ts, None, ledger, withdrawal)
+    order = current_order(ledger, portfolio.name)
+    evaluation, _ = _decided(inputs, order)
     decision_id = _record(ledger, portfolio.name, "dry-run", evaluation)
     if not isinstance(evaluation.decision, Rebalance):
-        return CycleResult((), evaluation, decision_id)
+        return CycleResult((), evaluation, decision_id, order=order)
     plan, cap = evaluation.decision.plan, resolved.network.tx_gas_cap
     try:
         rehearsed = dry_run(
             rpc, plan, approvals=portfolio.approvals, tx_gas_cap=cap, mode=portfolio.mode
         )
     except (ConfigError, ExecutionError, PlanError) as error:
-        return CycleResult((), evaluation, decision_id, refusal=error)
-    return CycleResult((), evaluation, decision_id, rehearsed)
+        return CycleResult((), evaluation, decision_id, order=order, refusal=error)
+    return CycleResult((), evaluation, decision_id, rehearsed, order=order)
 
 
 def run(
@@ -151,26 +177,37 @@ def run(
     recovered = recover(rpc, ledger, resolved.network.chain_id, portfolio.wallet, pace, lane)
     check_not_paused(ledger, portfolio.name)
     last_ts = ledger.last_rebalance_ts(portfolio.name)
-    evaluation = evaluate(rpc, resolved, last_ts, ledger=ledger, withdrawal=withdrawal)
-    evaluation, consent = _with_consent(resolved, ledger, evaluation)
+    check_not_stopped(ledger, portfolio.name)
+    inputs = look(rpc, resolved, last_ts, None, ledger, withdrawal)
+    order = current_order(ledger, portfolio.name)
+    evaluation, ends = _decided(inputs, order)
+    if order is None:
+        order = begin(resolved, ledger, inputs, evaluation.valuation, evaluation.decision)
+        evaluation, ends = (evaluation, ends) if order is None else _decided(inputs, order)
+    evaluation, consent = _with_consent(resolved, ledger, evaluation, order)
     decision_id = _record(ledger, portfolio.name, "execute", evaluation)
     if not isinstance(evaluation.decision, Rebalance):
-        return CycleResult(recovered, evaluation, decision_id)
+        if order is not None and ends:
+            order = close_ended(ledger, order, evaluation.decision)
+        return CycleResult(recovered, evaluation, decision_id, order=order)
     plan = evaluation.decision.plan
     cap = resolved.network.tx_gas_cap
     if isinstance(consent, Awaited):
         rehearsed = dry_run(
             rpc, plan, approvals=portfolio.approvals, tx_gas_cap=cap, mode=portfolio.mode
         )
-        return CycleResult(recovered, evaluation, decision_id, rehearsed, awaits_approval=True)
+        return CycleResult(
+            recovered, evaluation, decision_id, rehearsed, awaits_approval=True, order=order
+        )
     prepared = sign_plan(rpc, resolved, plan, signer, owners)
     if isinstance(prepared, Proposed):
-        return CycleResult(recovered, evaluation, decision_id, proposed=prepared)
+        return CycleResult(recovered, evaluation, decision_id, proposed=prepared, order=order)
     check_not_paused(ledger, portfolio.name)
     if consent is not None:
-        use_approval(ledger, consent, digest(plan))
+        use_approval(ledger, consent, digest(plan) if order is None else order.order_id)
     outcomes = submit(rpc, ledger, plan, prepared.bundle, pace, lane)
-    done = CycleResult(recovered, evaluation, decision_id, prepared.dry_run, outcomes)
+    order = None if order is None else after_slice(ledger, order, inputs)
+    done = CycleResult(recovered, evaluation, decision_id, prepared.dry_run, outcomes, order=order)
     try:
         return replace(done, after=_value_at(rpc, resolved, outcomes[-1].block_number))
     except (ReadError, PlanError) as error:
@@ -198,8 +235,22 @@ def _guard(lane: Lane, ledger: Ledger, portfolio: str) -> Callable[[], None]:
     def check() -> None:
         lane.guard()
         check_not_paused(ledger, portfolio)
+        check_not_stopped(ledger, portfolio)
 
     return check
+
+
+def _decided(inputs: Inputs, order: OrderRecord | None) -> tuple[Evaluation, bool]:
+    """What follows from ``inputs``, for the order while one is open; and whether that is its end.
+
+    Raises ConfigError for a withdrawal beside an order.
+    """
+    if order is None:
+        valuation, decision = inputs.decide()
+        return Evaluation(inputs.snapshot, valuation, decision, inputs), False
+    check_no_withdrawal(order, inputs)
+    valuation, turn = take_turn(inputs, order)
+    return Evaluation(inputs.snapshot, valuation, turn.decision, inputs), turn.ends
 
 
 class Awaited:
@@ -207,9 +258,19 @@ class Awaited:
 
 
 def _with_consent(
-    resolved: ResolvedPortfolio, ledger: Ledger, evaluation: Evaluation
+    resolved: ResolvedPortfolio,
+    ledger: Ledger,
+    evaluation: Evaluation,
+    order: OrderRecord | None,
 ) -> tuple[Evaluation, Approval | Awaited | None]:
-    """The evaluation as it may be acted on: large plans only as a person approved them."""
+    """The evaluation as it may be acted on: large plans only as a person approved them.
+
+    A yes to an order is one to all slices within its limits, so they are not asked for again.
+    """
+    if order is not None:
+        if order.state != "awaits approval":
+            return evaluation, None
+        return evaluation, consent_to(ledger, order, evaluation.snapshot) or Awaited()
     limit_e8, decision = resolved.portfolio.approve_above, evaluation.decision
     if limit_e8 is None or not isinstance(decision, Rebalance):
         return evaluation, None

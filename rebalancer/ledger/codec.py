@@ -13,6 +13,7 @@ from rebalancer.errors import LedgerError
 from rebalancer.model import (
     Bundle,
     Hold,
+    Order,
     Plan,
     Rebalance,
     Snapshot,
@@ -40,7 +41,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A person's yes to a plan: to exactly the amounts that its digest names.
+    """A person's yes to a plan, or an order: to exactly the amounts that its digest names.
 
     ``expires_ts`` is in unix seconds and the last at which it holds.
     """
@@ -61,6 +62,7 @@ KINDS: dict[str, type[Any]] = {
     "outcome": TransactionOutcome,
     "evaluation": Evaluation,
     "approval": Approval,
+    "order": Order,
 }
 _NAMES = {cls: name for name, cls in KINDS.items()}
 

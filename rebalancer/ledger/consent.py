@@ -64,7 +64,7 @@ def newest_approval(ledger: Ledger, portfolio: str, now_ts: int) -> tuple[Approv
                 continue
             approval = log.get(connection, Approval, body)
             holds = approval.portfolio == portfolio and now_ts <= approval.expires_ts
-            if holds and body not in used:
+            if holds and body not in used and log.kind_of(connection, plan_id) == "plan":
                 return approval, log.get(connection, Plan, plan_id)
     return None
 

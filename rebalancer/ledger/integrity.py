@@ -23,6 +23,7 @@ from rebalancer.ledger.schema import (
     APPROVAL_KINDS,
     CONFIRMED,
     GENESIS,
+    ORDER_KINDS,
     PAUSE_KINDS,
     TRANSACTION_KINDS,
     decisions,
@@ -37,6 +38,7 @@ from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
     Bundle,
     Hold,
+    Order,
     Plan,
     Rebalance,
     Snapshot,
@@ -50,12 +52,16 @@ _ROW_TABLES = (decisions, submissions, outcomes, fills, gas_components)
 
 @dataclass(slots=True)
 class _Derived:
-    """Rows as the objects imply them, by table, and the newest word on each transaction so far."""
+    """Rows as the objects imply them, by table, and the newest words so far.
+
+    ``words`` are those on each transaction, ``orders`` those on each order.
+    """
 
     by_table: dict[str, list[rows.Row]] = field(
         default_factory=lambda: {table.name: [] for table in _ROW_TABLES}
     )
     words: dict[str, str] = field(default_factory=dict)
+    orders: dict[str, str] = field(default_factory=dict)
 
     def add(self, table: Table[Any], *new: rows.Row) -> None:
         self.by_table[table.name].extend(new)
@@ -114,7 +120,10 @@ def _derive(connection: Connection, seq: int, event: Event, derived: _Derived) -
     elif event.kind in APPROVAL_KINDS:
         approval = log.get(connection, Approval, event.body or "")
         _require(event.subject == approval.plan_id, "its approval is another plan's")
-        log.get(connection, Plan, event.subject)
+        kind = log.kind_of(connection, event.subject)
+        log.get(connection, Order if kind == "order" else Plan, event.subject)
+    elif event.kind in ORDER_KINDS:
+        _check_order(connection, event, derived)
     elif event.kind in PAUSE_KINDS:
         _require(event.body is None, "it brings an object that says nothing")
     elif event.subject not in derived.words:
@@ -133,6 +142,19 @@ def _derive(connection: Connection, seq: int, event: Event, derived: _Derived) -
         derived.words[event.subject] = event.kind
 
 
+def _check_order(connection: Connection, event: Event, derived: _Derived) -> None:
+    """An order is opened once, with its object and its plan, and is not changed once closed."""
+    before = derived.orders.get(event.subject)
+    if event.kind == "opened":
+        _require(before is None, "the order was opened before")
+        _require(event.subject == event.body, "it names another order")
+        log.get(connection, Plan, log.get(connection, Order, event.subject).plan)
+    else:
+        _require(before not in (None, "closed"), "its order is not open")
+        _require(event.body is None, "it brings an object that says nothing")
+    derived.orders[event.subject] = event.kind
+
+
 def _derive_decided(connection: Connection, seq: int, event: Event, derived: _Derived) -> None:
     evaluation = log.get(connection, Evaluation, event.body or "")
     _require(event.subject == event.body, "it names another decision")
@@ -144,6 +166,8 @@ def _derive_decided(connection: Connection, seq: int, event: Event, derived: _De
     if rebalance:
         decision = log.get(connection, Rebalance, evaluation.decision)
         log.get(connection, Plan, digest(decision.plan))
+        if decision.plan.order is not None:
+            _require(decision.plan.order in derived.orders, "the order of its slice is not open")
     else:
         decision = log.get(connection, Hold, evaluation.decision)
     rules.check_lineage(snapshot, valuation, decision)

@@ -33,6 +33,8 @@ class Event:
     outcome. ``reorged``, ``confirmed``, ``dropped``: ``note`` says why. About a plan, whose id is
     the subject: ``approved`` and ``applied``: body is the approval, ``note`` of the latter the plan
     that goes by it. About a portfolio, by name: ``paused`` and ``resumed``, ``note`` says why.
+    About an order, whose id is the subject: ``opened``, body is the order; ``stopped``,
+    ``continued`` and ``closed``, ``note`` says why; ``approved`` and ``applied`` as of a plan.
     """
 
     kind: str
@@ -98,6 +100,12 @@ def has(connection: Connection, name: str) -> bool:
     """Whether an object of this digest is stored."""
     statement = select(objects.c.digest).where(objects.c.digest == name)
     return connection.execute(statement).one_or_none() is not None
+
+
+def kind_of(connection: Connection, name: str) -> str | None:
+    """What kind of object is stored under this digest; None when there is none."""
+    statement = select(objects.c.kind).where(objects.c.digest == name)
+    return connection.execute(statement).scalar_one_or_none()
 
 
 def get(connection: Connection, cls: type[T], name: str) -> T:

@@ -26,6 +26,7 @@ from rebalancer.ledger.schema import (
     schema,
     submissions,
 )
+from rebalancer.ledger.slices import check_slice
 from rebalancer.model import (
     Bundle,
     Decision,
@@ -39,6 +40,10 @@ from rebalancer.model import (
 )
 
 MODES = ("dry-run", "execute")
+
+
+def _always(_: Connection) -> None:
+    """Nothing stands against it."""
 
 
 class Ledger:
@@ -162,6 +167,7 @@ class Ledger:
         if bundle.plan_id != plan_id:
             raise LedgerError("the bundle belongs to another plan", plan_id=plan_id)
         with self._writing() as connection:
+            check_slice(connection, plan)
             self._store(connection, bundle)
 
     def store_version(self, bundle: Bundle, replaced: str) -> None:
@@ -243,9 +249,17 @@ class Ledger:
         with self.reading() as connection:
             return pending.open_bundles(connection, chain_id, wallet)
 
-    def record(self, event: Event, body: Any = None) -> None:
-        """Append an event that is about no transaction, and the object that it brings."""
+    def record(
+        self, event: Event, body: Any = None, check: Callable[[Connection], bool | None] = _always
+    ) -> None:
+        """Append an event that is about no transaction, and the object that it brings.
+
+        ``check`` looks at the ledger as it will be appended to: it raises, or returns False where
+        there is nothing to say.
+        """
         with self._writing() as connection:
+            if check(connection) is False:
+                return
             name = None if body is None else log.put(connection, body)
             self._append(connection, replace(event, body=name))
 

@@ -19,6 +19,7 @@ from rebalancer.model.leg import (
     forwards,
     share_token,
 )
+from rebalancer.model.order import Clock, Order, SliceRules, SoFar
 from rebalancer.model.outcome import (
     Bundle,
     Fill,
@@ -78,6 +79,7 @@ __all__ = [
     "BlockRef",
     "Bundle",
     "Circumstances",
+    "Clock",
     "Costs",
     "Decision",
     "ExpectedPosition",
@@ -95,6 +97,7 @@ __all__ = [
     "LpEntry",
     "LpHolding",
     "LpLot",
+    "Order",
     "PairState",
     "Plan",
     "PlannerKind",
@@ -111,7 +114,9 @@ __all__ = [
     "Scheme",
     "SignedTransaction",
     "Simulation",
+    "SliceRules",
     "Snapshot",
+    "SoFar",
     "SwapLeg",
     "Target",
     "Token",

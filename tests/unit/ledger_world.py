@@ -25,6 +25,7 @@ from rebalancer.model import (
     LpDetail,
     LpEntry,
     LpHolding,
+    Order,
     PairState,
     Plan,
     PositionValue,
@@ -167,6 +168,35 @@ def plan(of: Snapshot, **changes: Any) -> Plan:
             max_fee_wei=100 * GWEI,
             deadline_ts=of.block.timestamp + 300,
             max_age_blocks=5,
+        ),
+        **changes,
+    )
+
+
+def order(of: Plan, **changes: Any) -> Order:
+    """Four slices of up to 200,000 USDC together, one a minute, by consent of nobody."""
+    seen = snapshot(of.block_number)
+    return replace(
+        Order(
+            portfolio="main",
+            plan=digest(of),
+            chain_id=of.chain_id,
+            wallet=of.wallet,
+            numeraire="USD",
+            block_number=of.block_number,
+            block_hash=of.block_hash,
+            sells=(Amount(USDC, 200_000 * 10**6),),
+            prices=seen.prices,
+            worst_ppm=50_000,
+            max_cost_e8=2_000 * E8,
+            whole=of.costs,
+            sliced=of.costs,
+            slices=4,
+            clock="seconds",
+            every=60,
+            opened_at=seen.block.timestamp,
+            expires_at=seen.block.timestamp + 480,
+            needs_consent=False,
         ),
         **changes,
     )

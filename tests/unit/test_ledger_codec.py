@@ -25,6 +25,7 @@ _EXAMPLES = (
     _PLAN,
     world.bundle(_PLAN),
     world.executed(_PLAN, world.signed("execute", 8)),
+    world.order(_PLAN),
 )
 
 

@@ -1,0 +1,127 @@
+"""Waiting between the slices of an order: in the foreground, or by the keeper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from rebalancer.cli.signals import stop_event
+from rebalancer.errors import LeaseHeld, PlanError, ReadError, RebalancerError
+
+if TYPE_CHECKING:
+    from rebalancer.cli.session import Session
+    from rebalancer.keeper.cycle import CycleResult
+    from rebalancer.ledger.orders import OrderRecord
+    from rebalancer.model import Clock
+
+#: A slice that could not be traded when it was due is tried again after so long, or sooner.
+_AGAIN: dict[Clock, int] = {"seconds": 60, "blocks": 5}
+#: The keeper looks whether a slice is due so often, in seconds; that reads one block header.
+LOOK_EVERY_S = 15
+_SILENT_S = 5.0
+
+
+def drive(
+    session: Session, first: CycleResult, say: Callable[[str], None]
+) -> tuple[CycleResult, ...]:
+    """Slice after slice until the order ends, needs a person, or somebody stops us.
+
+    Ctrl-C and SIGTERM let the slice at work finish; the order stays open, and the next run goes on
+    with it. A cycle that fails for want of an acceptable plan or of an answer is tried again.
+    """
+    stop, results, order = stop_event(), [first], first.order
+    not_before = 0
+    while order is not None and order.state == "open":
+        now = _wait(session, order, not_before, stop, say)
+        if now is None:
+            say(
+                f"left open: order {order.order_id[:12]}; `rebalancer rebalance --execute` or the"
+                " keeper goes on, `rebalancer order stop` keeps them from it"
+            )
+            break
+        not_before = now + min(order.order.every, _AGAIN[order.order.clock])
+        try:
+            results.append(session.cycle(execute=True))
+        except (PlanError, ReadError, LeaseHeld) as error:
+            say(f"{type(error).__name__}: {error}; tried again later")
+            continue
+        order = results[-1].order
+        say(_told(results[-1]))
+    return tuple(results)
+
+
+def is_due(session: Session) -> bool:
+    """Whether the portfolio's order is open and its next slice due; asks no ledger into being."""
+    from pathlib import Path
+
+    from rebalancer.ledger.orders import current_order
+
+    place = session.ledger_place()
+    if "://" not in place and not Path(place).exists():
+        return False
+    with session.ledger(create=False) as book:
+        record = current_order(book, session.resolved.portfolio.name)
+    if record is None or record.state == "stopped":
+        return False
+    return _now(session, record) >= record.order.due_at(record.so_far)
+
+
+def _wait(
+    session: Session, record: OrderRecord, not_before: int, stop: Event, say: Callable[[str], None]
+) -> int | None:
+    """The order's clock when its next slice may be looked at; None when we were stopped."""
+    order, so_far, pace = record.order, record.so_far, session.pace()
+    # What ends an order is looked for at once; only a further slice has to wait.
+    due = not_before if so_far.slices >= order.slices else max(order.due_at(so_far), not_before)
+    seen, since, silent = -1, pace.clock(), False
+    while not stop.is_set():
+        try:
+            now = _now(session, record)
+        except ReadError as error:
+            say(f"{type(error).__name__}: {error}; asked again")
+            now = seen
+        if now >= due:
+            return now
+        if now != seen:
+            seen, since = now, pace.clock()
+        elif session.anvil_instance and not silent and pace.clock() - since > _SILENT_S:
+            silent = True
+            say("this chain makes no blocks by itself; `rebalancer fork --mine-every 1s` does")
+        stop.wait(pace.poll_s)
+    return None
+
+
+def _now(session: Session, record: OrderRecord) -> int:
+    head: Any = session.rpc.call("eth_getBlockByNumber", "latest", False)
+    return int(head["timestamp" if record.order.clock == "seconds" else "number"], 16)
+
+
+def _told(result: CycleResult) -> str:
+    """One line about a slice."""
+    from rebalancer.model import Hold
+    from rebalancer.report.orders import progress
+
+    record, decision = result.order, result.evaluation.decision
+    how_far = "" if record is None else progress(record)
+    if isinstance(decision, Hold):
+        why = decision.reasons[0].text
+        return how_far if record is not None and record.note == why else f"{why}; {how_far}"
+    return how_far
+
+
+def summary(result: CycleResult) -> str:
+    """For the keeper's line: where the order stands."""
+    from rebalancer.report.orders import progress
+
+    return "" if result.order is None else f"; {progress(result.order)}"
+
+
+def look_after(session: Session, cycle: Callable[[], None]) -> None:
+    """A cycle if a slice is due; an error of the look is left to the cycle by schedule."""
+    try:
+        due = is_due(session)
+    except RebalancerError:
+        return
+    if due:
+        cycle()
