@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rebalancer.amm.liquidity import added_amounts, apply_burn, apply_mint
+from rebalancer.amm.liquidity import apply_burn, apply_mint, whole_amounts
 from rebalancer.amm.swap import apply_swap
 from rebalancer.errors import Infeasible, LimitBreached, PlanError
 from rebalancer.model import (
@@ -20,7 +20,9 @@ from rebalancer.model import (
     Snapshot,
     SwapLeg,
     Target,
+    Token,
     Valuation,
+    forwards,
 )
 from rebalancer.planner.costs import appraise, cost_gate
 from rebalancer.planner.decision import pose
@@ -48,7 +50,7 @@ def as_approved(
     its cost any more, PlanError when it cannot be done as it stands.
     """
     problem = pose(snapshot, valuation, targets, policy, PRAGUE, circumstances)
-    appraisal = appraise(problem, _repriced(trades_of(approved.legs, problem.purse), snapshot))
+    appraisal = appraise(problem, repriced(trades_of(approved.legs, problem.purse), snapshot))
     if reasons := cost_gate(problem, appraisal):
         raise LimitBreached(
             f"the approved plan is not worth it any more: {reasons[0].text}",
@@ -77,13 +79,19 @@ def as_approved(
     return replace(decision, plan=plan)
 
 
-def _repriced(trades: Sequence[Leg], snapshot: Snapshot) -> tuple[Leg, ...]:
-    """The approved trades with what their pairs would pay now."""
+def repriced(trades: Sequence[Leg], snapshot: Snapshot) -> tuple[Leg, ...]:
+    """The approved trades with what their pairs would pay now.
+
+    A leg that was to live on what earlier ones bring takes no more than that: they may bring less
+    by now. Raises LimitBreached below an approved minimum, PlanError for what cannot be done.
+    """
     pairs = {pair.address: pair for pair in snapshot.pairs}
     legs: list[Leg] = []
+    then: dict[Token, int] = {}
+    now: dict[Token, int] = {}
     for number, approved in enumerate(trades, 1):
         try:
-            leg = _now(approved, legs[-1] if legs else None, pairs)
+            leg = _now(_within(approved, then, now), legs[-1] if legs else None, pairs)
         except KeyError:
             raise PlanError(
                 f"leg {number} of the approved plan trades on a pair that is not read",
@@ -104,7 +112,31 @@ def _repriced(trades: Sequence[Leg], snapshot: Snapshot) -> tuple[Leg, ...]:
                     block=snapshot.block.number,
                 )
         legs.append(leg)
+        _book(then, approved, forwards(trades, number - 1))
+        _book(now, leg, forwards(trades, number - 1))
     return tuple(legs)
+
+
+def _within(leg: Leg, then: Mapping[Token, int], now: Mapping[Token, int]) -> Leg:
+    """An approved leg, cut to what the legs before it bring now where they were to pay for it."""
+
+    def cut(token: Token, raw: int) -> int:
+        return min(raw, now.get(token, 0)) if then.get(token, 0) >= raw else raw
+
+    if isinstance(leg, SwapLeg) and not leg.chained:
+        return replace(leg, amount_in=cut(leg.token_in, leg.amount_in))
+    if isinstance(leg, AddLeg):
+        amount0, amount1 = cut(leg.token0, leg.amount0), cut(leg.token1, leg.amount1)
+        return replace(leg, amount0=amount0, amount1=amount1)
+    return leg
+
+
+def _book(net: dict[Token, int], leg: Leg, forwarded: bool) -> None:
+    """Add what a leg takes from the wallet and pays to it."""
+    for taken in leg.takes:
+        net[taken.token] = net.get(taken.token, 0) - taken.raw
+    for paid in () if forwarded else leg.pays:
+        net[paid.token] = net.get(paid.token, 0) + paid.raw
 
 
 def _now(leg: Leg, before: Leg | None, pairs: dict[str, PairState]) -> Leg:
@@ -120,8 +152,9 @@ def _now(leg: Leg, before: Leg | None, pairs: dict[str, PairState]) -> Leg:
         pairs[leg.pair], amount_out = apply_swap(pairs[leg.pair], leg.token_in, amount_in)
         return replace(leg, amount_in=amount_in, amount_out=amount_out)
     if isinstance(leg, AddLeg):
-        amount0, amount1 = added_amounts(pairs[leg.pair], leg.amount0, leg.amount1)
-        pairs[leg.pair], shares = apply_mint(pairs[leg.pair], amount0, amount1)
+        pair = pairs[leg.pair]
+        amount0, amount1 = whole_amounts(pair.reserve0, pair.reserve1, leg.amount0, leg.amount1)
+        pairs[leg.pair], shares = apply_mint(pair, amount0, amount1)
         return replace(leg, amount0=amount0, amount1=amount1, shares=shares)
     if isinstance(leg, RemoveLeg):
         pairs[leg.pair], amount0, amount1 = apply_burn(pairs[leg.pair], leg.shares)
