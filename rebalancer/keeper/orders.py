@@ -17,7 +17,8 @@ from rebalancer.ledger.orders import (
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import Decision, Hold, Rebalance, Snapshot, Valuation
 from rebalancer.planner.inputs import Inputs
-from rebalancer.planner.slices import Slice, Slicing, decide_slice, order_of, slicing, sold_out
+from rebalancer.planner.slices import Slice, decide_slice, sold_out
+from rebalancer.planner.slicing import Slicing, order_of, slicing
 
 
 def slicing_of(

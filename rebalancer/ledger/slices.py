@@ -18,11 +18,15 @@ from rebalancer.model import (
     Plan,
     Snapshot,
     SoFar,
+    SwapLeg,
     Token,
     TransactionOutcome,
+    UnwrapLeg,
+    WrapLeg,
     digest,
     format_units,
 )
+from rebalancer.planner.wallet import net_moves
 
 #: ``pending``: one of its transactions is not final. ``unsent``: nothing was ever signed for it.
 SliceState = Literal["executed", "pending", "failed", "unsent"]
@@ -151,12 +155,12 @@ def check_slice(connection: Connection, plan: Plan) -> None:
             hint="run again: every run settles what is open first",
             plan_id=plan_id,
         )
-    for change in plan.net:
-        there = order.most(change.token) - done.of(change.token)
-        if -change.raw > max(there, 0):
-            decimals, symbol = change.token.decimals, change.token.symbol
+    for token, raw in net_moves(_swaps(plan)).items():
+        there = order.most(token) - done.of(token)
+        if -raw > max(there, 0):
+            decimals, symbol = token.decimals, token.symbol
             raise LimitBreached(
-                f"the slice sells {format_units(-change.raw, decimals)} {symbol}, its order has"
+                f"the slice sells {format_units(-raw, decimals)} {symbol}, its order has"
                 f" {format_units(max(there, 0), decimals)} left",
                 hint="nothing was signed; the next cycle plans the slice anew",
                 plan_id=plan_id,
@@ -180,9 +184,10 @@ def _record(connection: Connection, plan: Plan, snapshot_id: str, block_ts: int)
             for outcome in mined
             if outcome.status == 1 and outcome.purpose == "execute"
             for fill in outcome.fills
+            if isinstance(plan.legs[fill.index], SwapLeg)
         ]
         # Without fills the plan's own amounts stand: what was sold is never counted too low.
-        changes = _net(fills) if fills else {change.token: change.raw for change in plan.net}
+        changes = _net(fills) if fills else net_moves(_swaps(plan))
     sold = tuple(Amount(token, -raw) for token, raw in changes.items() if raw < 0)
     bought = tuple(Amount(token, raw) for token, raw in changes.items() if raw > 0)
     gas_wei = sum(outcome.gas_cost_wei for outcome in mined)
@@ -237,7 +242,10 @@ def _sales(plan: Plan, fills: Sequence[Fill], snapshot: Snapshot) -> Iterator[Sa
     """Route by route: what its first swap took, and what its last one paid."""
     routes: list[list[Fill]] = []
     for fill in fills:
-        if plan.legs[fill.index].chained and routes:
+        leg = plan.legs[fill.index]
+        if isinstance(leg, WrapLeg | UnwrapLeg):
+            continue  # one for one
+        if isinstance(leg, SwapLeg) and leg.chained and routes:
             routes[-1].append(fill)
         else:
             routes.append([fill])
@@ -248,14 +256,15 @@ def _sales(plan: Plan, fills: Sequence[Fill], snapshot: Snapshot) -> Iterator[Sa
         yield Sale(first.token_in, first.amount_in, value_e8, got_e8)
 
 
+def _swaps(plan: Plan) -> tuple[SwapLeg, ...]:
+    """What a slice trades; beside it the gas purse wraps and unwraps."""
+    return tuple(leg for leg in plan.legs if isinstance(leg, SwapLeg))
+
+
 def _net(fills: Sequence[Fill]) -> dict[Token, int]:
-    """Change of each balance by the fills of one plan; what passes from pair to pair cancels."""
+    """Change of each balance by swaps of one plan; what passes from pair to pair cancels."""
     net: dict[Token, int] = {}
     for fill in fills:
-        ins = (Amount(fill.token_in, fill.amount_in), fill.more_in)
-        outs = (Amount(fill.token_out, fill.amount_out), fill.more_out)
-        for sign, amounts in ((-1, ins), (1, outs)):
-            for amount in amounts:
-                if amount is not None:
-                    net[amount.token] = net.get(amount.token, 0) + sign * amount.raw
+        net[fill.token_in] = net.get(fill.token_in, 0) - fill.amount_in
+        net[fill.token_out] = net.get(fill.token_out, 0) + fill.amount_out
     return net

@@ -25,7 +25,7 @@ Trade = tuple[Token, int, Token, int]
 
 
 def order_breaches(problem: Problem, plan: Plan, order: Order, so_far: SoFar) -> tuple[Reason, ...]:
-    """Every way in which a slice would go beyond its order."""
+    """Every way in which a slice would go beyond its order; ``plan`` is without its gas purse."""
     return (
         *_swaps_only(plan),
         *_within_amounts(plan, order, so_far),
@@ -63,7 +63,7 @@ def _trades(legs: Sequence[Leg]) -> Iterator[Trade]:
 
 
 def _swaps_only(plan: Plan) -> Iterable[Reason]:
-    """An order's limits speak of tokens: shares of pairs and ether are not traded in slices."""
+    """An order's limits speak of tokens: shares of pairs are not traded in slices."""
     legs: tuple[Leg, ...] = plan.legs
     for kind, _ in groupby(leg.kind for leg in legs if not isinstance(leg, SwapLeg)):
         yield Reason("slice_leg", f"A slice only swaps; this one would {kind}")

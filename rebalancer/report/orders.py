@@ -12,7 +12,7 @@ from rich.text import Text
 from rebalancer.ledger.orders import OrderRecord
 from rebalancer.ledger.slices import SliceRecord
 from rebalancer.model import PPM, Order, format_units, mul_div_nearest, mul_div_up, to_plain
-from rebalancer.planner.slices import Slicing
+from rebalancer.planner.slicing import Slicing
 from rebalancer.report.layout import new_table
 from rebalancer.report.numbers import amount, money, percent, quantity, short, unit_price
 

@@ -24,7 +24,8 @@ from rebalancer.model import (
 from rebalancer.planner.decision import decide
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.replay import replay
-from rebalancer.planner.slices import Slice, Slicing, decide_slice, order_of, slicing
+from rebalancer.planner.slices import Slice, decide_slice
+from rebalancer.planner.slicing import Slicing, order_of, slicing
 
 RULES = SliceRules(slices=4, clock="seconds", every=60, lasts=480, above_e8=0, worst_ppm=50_000)
 START = SoFar()

@@ -17,7 +17,8 @@ from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.order_limits import least_loss_e8, order_breaches
 from rebalancer.planner.problem import Problem
-from rebalancer.planner.slices import slicing, sold_out
+from rebalancer.planner.slices import sold_out
+from rebalancer.planner.slicing import slicing
 
 # Whether to cut
 
