@@ -22,7 +22,15 @@ from dataclasses import dataclass
 from rebalancer.ledger.chain import Block, Chain, Receipt
 from rebalancer.ledger.findings import Finding
 from rebalancer.ledger.moves import is_chained, natives_of, wallet_changes
-from rebalancer.model import Leg, Plan, Token, TransactionOutcome, UnwrapLeg, WrapLeg
+from rebalancer.model import (
+    Plan,
+    Token,
+    TransactionOutcome,
+    UnwrapLeg,
+    WrapLeg,
+    contract_of,
+    forwards,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +94,27 @@ def _net_of_fills(ours: Sequence[OurTransaction]) -> dict[str, int]:
 def _gifts(item: OurTransaction, wallet: str) -> dict[tuple[str, str], int]:
     """What pairs counted as paid in beyond what the wallet paid them, by (pair, token).
 
-    Ether that was wrapped for a pair comes from whoever wrapped it.
+    A leg that the one before pays is none of the wallet's; ether that a delegated wallet wraps for
+    it is, by its transfers.
     """
     gifts: dict[tuple[str, str], int] = {}
-    legs: Sequence[Leg] = item.plan.legs
+    owner = wallet.lower()
+    legs = item.plan.legs
     for fill in item.outcome.fills:
         leg = legs[fill.index]
-        wrapped_for = fill.index > 0 and isinstance(legs[fill.index - 1], WrapLeg)
-        if isinstance(leg, WrapLeg | UnwrapLeg) or (is_chained(leg) and not wrapped_for):
+        if isinstance(leg, WrapLeg) and forwards(legs, fill.index) and item.trader == owner:
+            following = contract_of(legs[fill.index + 1]).lower()
+            counted = [((following, leg.wrapped.address.lower()), fill.amount_out)]
+        elif isinstance(leg, WrapLeg | UnwrapLeg) or is_chained(leg):
             continue
-        for amount in fill.takes:
-            key = (fill.pair.lower(), amount.token.address.lower())
-            gifts[key] = gifts.get(key, 0) + amount.raw
+        else:
+            pair = fill.pair.lower()
+            counted = [((pair, taken.token.address.lower()), taken.raw) for taken in fill.takes]
+        for key, amount in counted:
+            gifts[key] = gifts.get(key, 0) + amount
     for transfer in item.receipt.transfers:
         key = (transfer.receiver, transfer.token)
-        if key in gifts and transfer.sender in (wallet.lower(), item.trader):
+        if key in gifts and transfer.sender == owner:
             gifts[key] -= transfer.amount
     # Less than was paid is no gift: a fee on transfer, or a lie; the balance will not add up.
     return {key: amount for key, amount in gifts.items() if amount > 0}
