@@ -26,7 +26,7 @@ from rebalancer.ledger.schema import (
     schema,
     submissions,
 )
-from rebalancer.ledger.slices import check_slice
+from rebalancer.ledger.slices import check_slice, opened_order
 from rebalancer.model import (
     Bundle,
     Decision,
@@ -127,7 +127,10 @@ class Ledger:
         if mode not in MODES:
             raise LedgerError(f"a decision's mode is {' or '.join(MODES)}, not {mode!r}")
         rules.check_lineage(snapshot, valuation, decision)
+        order_id = decision.plan.order if isinstance(decision, Rebalance) else None
         with self._writing() as connection:
+            if order_id is not None:
+                opened_order(connection, order_id)
             evaluation = Evaluation(
                 portfolio=portfolio,
                 mode=mode,

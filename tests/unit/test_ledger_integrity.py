@@ -12,6 +12,7 @@ import ledger_world as world
 import pytest
 
 from rebalancer.ledger.integrity import check_integrity
+from rebalancer.ledger.orders import close_order, open_order, resume_order, stop_order
 from rebalancer.ledger.schema import metadata
 from rebalancer.ledger.store import Ledger
 
@@ -21,7 +22,7 @@ TABLES = [table.name for table in metadata.sorted_tables if table.name != "ledge
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rebalance, a hold, and a transaction that was dropped and then reverted after all."""
+    """A rebalance, a hold, a transaction that was dropped and then reverted after all, an order."""
     folder = tmp_path_factory.mktemp("ledger")
     with world.open_ledger(folder) as ledger:
         world.execute(ledger, at=100, nonce=7)
@@ -30,6 +31,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         plan = world.decide(ledger, at=200)
         ledger.store_bundle(plan, world.bundle(plan, world.signed("execute", 9)))
         ledger.record_dropped(world.signed("execute", 9).tx_hash, "the deadline has passed")
+        order_id = open_order(ledger, world.order(plan))
+        stop_order(ledger, order_id, "a person said so")
+        resume_order(ledger, order_id)
+        world.decide(ledger, at=300, order=order_id)
+        close_order(ledger, order_id, "sold")
         ledger.record_outcome(world.outcome(world.signed("execute", 9), 201, status=0))
     return folder / "ledger.db"
 
