@@ -17,6 +17,7 @@ from rebalancer.cli.options import (
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
+    from rebalancer.keeper.patient import Patient
 
 
 def doctor(
@@ -26,19 +27,17 @@ def doctor(
     ledger: LedgerOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check node, chain, feeds, pools, executor, key, gas and ledger; changes nothing.
+    """Check node, chain, feeds, pools, executor, key, gas, ledger, what is out and who said stop.
 
-    Exits with the code of the first check that fails.
+    Changes nothing, and exits with the code of the first check that fails.
     """
     from rich.text import Text
 
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session
-    from rebalancer.keeper.doctor import Patient, examine
+    from rebalancer.keeper.doctor import examine
 
-    session = Session.open(portfolio, networks, rpc_url, ledger)
-    patient = Patient(session.rpc, session.resolved, session.signer, lambda: _ledger(session))
-    checks = list(examine(patient))
+    checks = list(examine(_patient(Session.open(portfolio, networks, rpc_url, ledger))))
     if json:
         show_json({"ok": all(check.ok for check in checks), "checks": checks})
     else:
@@ -51,6 +50,30 @@ def doctor(
     failed = next((check.exit_code for check in checks if not check.ok), 0)
     if failed:
         raise typer.Exit(failed)
+
+
+def _patient(session: Session) -> Patient:
+    from rebalancer.cli.keys import open_keys
+    from rebalancer.cli.lane import described
+    from rebalancer.cli.session import state_folder
+    from rebalancer.keeper.patient import Patient
+    from rebalancer.keeper.stop import kill_guard
+
+    def lease() -> None:
+        """Taken and given back at once: a process that has it is left alone."""
+        with session.leases(None):
+            pass
+
+    return Patient(
+        rpc=session.rpc,
+        resolved=session.resolved,
+        keys=lambda: open_keys(session),
+        ledger=lambda: _ledger(session),
+        book=session.ledger_if_any,
+        lane=lambda: described(session),
+        kill_guard=kill_guard(state_folder()),
+        lease=lease,
+    )
 
 
 def _ledger(session: Session) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rebalancer.config.environment import OWNER_KEYS, OWNER_KEYSTORES
@@ -12,22 +11,12 @@ if TYPE_CHECKING:
     from rebalancer.bundler.safe import SafeAccount
     from rebalancer.bundler.signer import Signer
     from rebalancer.cli.session import Session
+    from rebalancer.keeper.signing import Keys
 
 MORE_KEYS = (
     f"put the owners' keys into .env ({OWNER_KEYSTORES}), or let them sign in their Safe's"
     " interface: `rebalancer propose --out FILE`"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """``signer`` signs for the wallet, or sends and pays for what a Safe executes; None: nobody.
-
-    ``owners`` are those of the Safe's owners whose keys are here.
-    """
-
-    signer: Signer | None
-    owners: tuple[Signer, ...] = ()
 
 
 def open_keys(session: Session) -> Keys:
@@ -36,9 +25,11 @@ def open_keys(session: Session) -> Keys:
     Raises ConfigError where there is none for a wallet that is no Safe, and for one that was named
     as an owner's and is not.
     """
+    from rebalancer.bundler.safe import read_safe
+    from rebalancer.keeper.signing import Keys
+
     if session.resolved.portfolio.mode != "safe":
         return Keys(session.signer())
-    from rebalancer.bundler.safe import read_safe
 
     safe = read_safe(session.rpc, session.resolved.portfolio.wallet)
     configured = session.signer_if_any()

@@ -23,17 +23,34 @@ def open_lane(session: Session, signer: Signer | None) -> Lane:
     from rebalancer.cli.session import state_folder
     from rebalancer.keeper.stop import kill_guard
 
-    portfolio = session.resolved.portfolio
-    confirmations = portfolio.confirmations
-    if confirmations is None:
-        confirmations = 1 if session.anvil_instance else CONFIRMATIONS
     return Lane(
         submitter=_submitter(session),
         signer=signer,
-        confirmations=confirmations,
-        replace_after=portfolio.replace_after,
+        confirmations=_confirmations(session),
+        replace_after=session.resolved.portfolio.replace_after,
         guard=kill_guard(state_folder()),
     )
+
+
+def described(session: Session) -> str:
+    """The lane in words; raises ConfigError where .env lacks its part."""
+    _submitter(session)
+    portfolio = session.resolved.portfolio
+    depth = _confirmations(session)
+    final = f"{depth} block{'s' * (depth > 1)} deep is final"
+    if portfolio.submission == "flashbots":
+        return f"flashbots: offered to the relay block by block, never replaced; {final}"
+    every = portfolio.replace_after
+    raised = f"fees are raised every {every} blocks" if every else "fees are never raised"
+    to = "every endpoint" if portfolio.submission == "public" else "the private endpoint alone"
+    return f"{portfolio.submission}: sent to {to}; {raised}; {final}"
+
+
+def _confirmations(session: Session) -> int:
+    confirmations = session.resolved.portfolio.confirmations
+    if confirmations is None:
+        return 1 if session.anvil_instance else CONFIRMATIONS
+    return confirmations
 
 
 def _submitter(session: Session) -> Submitter | None:

@@ -79,6 +79,13 @@ class Session:
 
         return Ledger.open(self.ledger_place(), clock=lambda: int(time.time()), create=create)
 
+    def ledger_if_any(self) -> Ledger | None:
+        """The ledger; None where there is none yet."""
+        place = self.ledger_place()
+        if "://" not in place and not Path(place).exists():
+            return None
+        return self.ledger(create=False)
+
     def last_rebalance_ts(self) -> int | None:
         """When the portfolio was last rebalanced (block time); asks no ledger into being."""
         place = self.ledger_place()

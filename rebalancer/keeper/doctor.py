@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from rebalancer.bundler.executor import check_deployed
 from rebalancer.bundler.modes import MODES, Mode, check_mode, contract_of
 from rebalancer.bundler.safe import read_safe
-from rebalancer.bundler.signer import Signer
-from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.errors import (
     ConfigError,
     ExecutorMissing,
@@ -17,9 +14,11 @@ from rebalancer.errors import (
     ReadError,
     RebalancerError,
 )
-from rebalancer.evm.endpoints import Endpoints
 from rebalancer.evm.roster import EndpointStatus
 from rebalancer.evm.rpc import RpcError
+from rebalancer.keeper import standing
+from rebalancer.keeper.patient import Check, Patient
+from rebalancer.keeper.signing import Keys
 from rebalancer.model import UNREADABLE, format_units
 from rebalancer.readers.inspect import inspect
 from rebalancer.readers.metadata import read_metadata
@@ -27,34 +26,6 @@ from rebalancer.readers.snapshot import read_snapshot
 
 #: Gas of a typical batch of three swaps with its approvals, and the margin of a gas limit.
 _TYPICAL_GAS = 500_000
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at; ``exit_code`` is 0 when a rebalance would work with it.
-
-    ``warning`` when it would, but something deserves a look.
-    """
-
-    name: str
-    detail: str
-    hint: str
-    exit_code: int
-    warning: bool = False
-
-    @property
-    def ok(self) -> bool:
-        return self.exit_code == 0
-
-
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """What is examined; ``signer`` and ``ledger`` raise when there is none."""
-
-    rpc: Endpoints
-    resolved: ResolvedPortfolio
-    signer: Callable[[], Signer]
-    ledger: Callable[[], str]
 
 
 def examine(patient: Patient) -> Iterator[Check]:
@@ -146,10 +117,16 @@ def _executor(patient: Patient) -> str:
 def _mode(patient: Patient) -> str:
     """The portfolio's way to hold the money works; and which others would."""
     portfolio = patient.resolved.portfolio
-    check_mode(patient.rpc, portfolio.mode, portfolio.wallet)
     others = [mode for mode in MODES if mode != portfolio.mode and _works(patient, mode)]
-    would = f"; {' and '.join(others)} would work too" if others else ""
-    return f"{portfolio.mode} works for {portfolio.wallet}{would}"
+    would = " and ".join(f"mode: {mode}" for mode in others)
+    try:
+        check_mode(patient.rpc, portfolio.mode, portfolio.wallet)
+    except (ExecutorMissing, ConfigError) as error:
+        if would:
+            error.hint += f"; {would} would work as things are"
+        raise
+    also = f"{would} would too" if would else "no other mode would as things are"
+    return f"{portfolio.mode} works for {portfolio.wallet}; {also}"
 
 
 def _works(patient: Patient, mode: Mode) -> bool:
@@ -160,24 +137,39 @@ def _works(patient: Patient, mode: Mode) -> bool:
     return True
 
 
-def _key(patient: Patient) -> str:
-    address, wallet = patient.signer().address, patient.resolved.portfolio.wallet
+def _key(patient: Patient) -> str | Check:
+    keys, wallet = patient.keys(), patient.resolved.portfolio.wallet
     if patient.resolved.portfolio.mode == "safe":
-        safe = read_safe(patient.rpc, wallet)
-        is_owner = "is an owner" if address in safe.owners else "is no owner"
-        return f"{address} {is_owner} of the Safe, {safe.threshold} must sign"
-    if address != wallet:
+        return _safe_keys(patient, keys)
+    if keys.signer is None or keys.signer.address != wallet:
+        found = keys.signer.address if keys.signer is not None else "nobody"
         raise ConfigError(
-            f"the key is of {address}, the portfolio's wallet is {wallet}",
+            f"the key is of {found}, the portfolio's wallet is {wallet}",
             hint="configure the wallet's own key, or put the key's wallet into the portfolio file",
         )
-    return f"signs for {address}"
+    return f"signs for {wallet}"
+
+
+def _safe_keys(patient: Patient, keys: Keys) -> str | Check:
+    """With the keys of enough owners a Safe's rebalance is executed, with fewer proposed."""
+    safe = read_safe(patient.rpc, patient.resolved.portfolio.wallet)
+    detail = (
+        f"the Safe asks for {safe.threshold} of {len(safe.owners)} owners (its nonce is"
+        f" {safe.nonce}), keys of {len(keys.owners)} are at hand"
+    )
+    if keys.signer is not None and len(keys.owners) >= safe.threshold:
+        return f"{detail}; {keys.signer.address} sends"
+    hint = "add keys of owners (REBALANCER_OWNER_KEYSTORES), or let them sign what is proposed"
+    return Check("key", f"{detail}: rebalances are proposed, not executed", hint, 0, warning=True)
 
 
 def _gas_purse(patient: Patient) -> str:
     rpc, wallet = patient.rpc, patient.resolved.portfolio.wallet
     if patient.resolved.portfolio.mode == "safe":
-        wallet = patient.signer().address  # who executes a proposal pays its gas
+        sender = patient.keys().signer
+        if sender is None:
+            return "whoever executes a proposal pays its gas"
+        wallet = sender.address
     balance, price = (
         int(answer, 16)
         for answer in rpc.batch([("eth_getBalance", (wallet, "latest")), ("eth_gasPrice", ())])
@@ -203,7 +195,14 @@ _CHECKS: tuple[tuple[str, Callable[[Patient], str | Check]], ...] = (
     ("simulation", _simulation),
     ("executor", _executor),
     ("mode", _mode),
+    ("delegation", standing.delegation),
+    ("allowances", standing.allowances),
     ("key", _key),
     ("gas purse", _gas_purse),
+    ("lane", standing.lane),
     ("ledger", _ledger),
+    ("nonce", standing.nonce),
+    ("approvals", standing.approvals),
+    ("order", standing.order),
+    ("pause", standing.pause),
 )

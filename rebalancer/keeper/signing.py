@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rebalancer.bundler.prepare import Prepared, prepare
 from rebalancer.bundler.propose import Proposed, prepare_execution, propose
@@ -11,6 +12,17 @@ from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.errors import ConfigError
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """``signer`` signs for the wallet, or sends and pays for what a Safe executes; None: nobody.
+
+    ``owners`` are those of the Safe's owners whose keys are here.
+    """
+
+    signer: Signer | None
+    owners: tuple[Signer, ...] = ()
 
 
 def sign_plan(
