@@ -26,6 +26,7 @@ def worth(made: dict[str, Any], legs: Sequence[Any]) -> Decimal:
     stakes = {x["pool"]: x for x in made["stakes"]}
     held = {key: int(a["held"]) for key, a in assets.items()}
     shares = {key: int(x["shares"]) for key, x in stakes.items()}
+    counted = {key: Decimal(x["shares"]) for key, x in stakes.items()}
     stored = {key: int(x.get("stored") or x["supply"]) for key, x in stakes.items()}
     k_last = {key: int(x.get("k_last", 0)) for key, x in stakes.items()}
     reserves = {
@@ -92,6 +93,11 @@ def worth(made: dict[str, Any], legs: Sequence[Any]) -> Decimal:
                 if sign < 0:
                     sold.add(key)
             shares[pool["key"]] -= sign * moved
+            # A swap before a mint makes the protocol's due, so that each share is less of the pool.
+            supply = stake["supply"]
+            counted[pool["key"]] -= sign * (
+                Decimal(moved) if whole == supply else Decimal(moved) * supply / whole
+            )
             stored[pool["key"]] = whole - sign * moved
             k_last[pool["key"]] = prod(there.values()) if k_last[pool["key"]] else 0
             if shares[pool["key"]] < 0 or stored[pool["key"]] <= 0:
@@ -99,7 +105,7 @@ def worth(made: dict[str, Any], legs: Sequence[Any]) -> Decimal:
             cost += stake["burn_e8"] if sign > 0 else stake["mint_e8"]
     cost += sum(assets[key]["touch_e8"] for key in touched)
     cost += sum(assets[key]["approval_e8"] for key in sold)
-    held_shares = {x["key"]: shares[k] for k, x in stakes.items()}
+    held_shares = {x["key"]: counted[k] for k, x in stakes.items()}
     return Decimal(_objective(made, held, held_shares) - cost)
 
 
@@ -109,7 +115,7 @@ def pending_shares(stored: int, k: int, k_last: int) -> int:
     return stored * (root - last) // (5 * root + last) if 0 < last < root else 0
 
 
-def _objective(made: Any, held: dict[str, int], shares: dict[str, int]) -> Decimal:
+def _objective(made: Any, held: dict[str, int], shares: dict[str, Decimal]) -> Decimal:
     """Value less drift penalty and tax, in 1e-8."""
     nav, value, penalty = Decimal(made["nav_e8"]), ZERO, ZERO
     assets = {a["key"]: a for a in made["assets"]}

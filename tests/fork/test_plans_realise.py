@@ -1,0 +1,116 @@
+"""Every plan executes on official bytecode and realises exactly what it says: hundreds of them.
+
+REBALANCER_CASES=5000 tries more of them than the suite does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+import random_markets as world
+
+from rebalancer.bundler.executor import EXECUTOR, encode_execute
+from rebalancer.bundler.fills import decode_fills
+from rebalancer.devchain import synthetic
+from rebalancer.devchain.anvil import start_anvil
+from rebalancer.errors import PlanError
+from rebalancer.evm.rpc import Rpc
+from rebalancer.model import BlockRef, Rebalance, to_json
+from rebalancer.planner import replay
+from rebalancer.planner.inputs import Inputs
+from rebalancer.planner.optimal.verify import verify as verify_certificate
+from rebalancer.planner.verification import verify
+
+CHUNKS = 8
+CASES = int(os.environ.get("REBALANCER_CASES", "400")) // CHUNKS
+BLOCK_S = 12
+
+
+@pytest.fixture(scope="module")
+def rpc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rpc]:
+    with start_anvil(synthetic.OPTIONS, log_dir=tmp_path_factory.mktemp("anvil")) as anvil:
+        anvil.rpc.call("anvil_setBlockTimestampInterval", BLOCK_S)
+        world.build(anvil.rpc)
+        yield anvil.rpc
+
+
+def head(rpc: Rpc, base_fee_wei: int) -> BlockRef:
+    block = rpc.call("eth_getBlockByNumber", "latest", False)
+    number, timestamp = int(block["number"], 16), int(block["timestamp"], 16)
+    return BlockRef(1, number, block["hash"], timestamp, base_fee_wei)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_every_plan_realises_what_it_says(rpc: Rpc, chunk: int) -> None:
+    kinds: Counter[str] = Counter()
+    for number in range(CASES):
+        random = Random(chunk * 1_000_003 + number)  # noqa: S311
+        kinds += one(rpc, random)
+    assert kinds["plans"] * 2 > CASES, kinds
+    if CASES >= 50:
+        assert min(kinds[kind] for kind in ("swap", "add", "remove", "chained", "certificate")) > 0
+
+
+def one(rpc: Rpc, random: Random) -> Counter[str]:
+    """One market: planned, executed, and compared to the wei; what the plan was made of."""
+    case = world.make(random, head(rpc, random.randint(1, 30) * 10**9))
+    inputs = Inputs(case.snapshot, case.targets, case.policy, None)
+    try:
+        _, decision = inputs.decide()
+    except PlanError as error:
+        if "worth nothing" not in str(error):
+            raise
+        return Counter()
+    if not isinstance(decision, Rebalance):
+        return Counter(holds=1)
+    plan = decision.plan
+    findings = verify(to_json(decision), inputs)
+    assert all(finding.ok for finding in findings), findings
+
+    world.write(rpc, case.snapshot)
+    delegated = plan.wallet == world.DELEGATED
+    to = plan.wallet if delegated else EXECUTOR.address
+    data = encode_execute(plan.legs, plan.deadline_ts, as_wallet=delegated)
+    receipt = world.sent(rpc, plan.wallet, to, data)
+    assert receipt["status"] == "0x1", (plan.legs, receipt)
+
+    assert world.read(rpc, case.snapshot) == world.expected(replay(case.snapshot, plan.legs))
+    fills = decode_fills(plan, receipt["logs"], to)
+    for leg, fill in zip(plan.legs, fills, strict=True):
+        assert fill.pays == leg.pays
+        if leg.kind != "swap":
+            assert fill.takes == leg.takes
+        else:
+            assert (fill.token_in, fill.amount_in) == (leg.token_in, leg.amount_in)
+    if plan.certificate is not None:
+        refuses_what_was_changed(plan.certificate, random)
+    kinds = Counter(leg.kind for leg in plan.legs)
+    kinds["chained"] = sum(getattr(leg, "chained", False) for leg in plan.legs)
+    return kinds + Counter(plans=1, certificate=plan.certificate is not None)
+
+
+def refuses_what_was_changed(certificate: str, random: Random) -> None:
+    """A number somewhere in it, one more or less, and it is no certificate any more."""
+    verify_certificate(certificate)
+    claim: Any = json.loads(certificate)
+    places = list(_numbers(claim))
+    holder, key = random.choice(places)
+    holder[key] += random.choice((-1, 1))
+    text = json.dumps(claim, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    with pytest.raises(PlanError):
+        verify_certificate(text)
+
+
+def _numbers(inside: Any) -> Iterator[tuple[Any, Any]]:
+    items = inside.items() if isinstance(inside, dict) else enumerate(inside)
+    for key, item in items:
+        if isinstance(item, (dict, list)):
+            yield from _numbers(item)
+        elif type(item) is int:
+            yield inside, key
