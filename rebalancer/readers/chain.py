@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rebalancer.config.networks import Network
 from rebalancer.errors import ChainMismatch, ReadError, RpcUnavailable
+from rebalancer.evm.rpc import Call as RpcCall
 from rebalancer.evm.rpc import Rpc, RpcError
 from rebalancer.model import BlockRef
 from rebalancer.readers.wire import as_hash, as_quantity, is_hash, refused
@@ -15,6 +16,10 @@ from rebalancer.readers.wire import as_hash, as_quantity, is_hash, refused
 _NO_SUCH_METHOD = (-32004, -32601)
 #: What is offered to the block's producer where the node has no opinion: 1 gwei.
 FALLBACK_PRIORITY_FEE_WEI = 10**9
+
+
+class Reorganised(ReadError):
+    """A block that was read is not part of the chain any more."""
 
 
 def read_block(
@@ -78,14 +83,35 @@ def read_fee_and_recheck(rpc: Rpc, block: BlockRef) -> int:
             header = rpc.call(recheck[0], *recheck[1])
     except RpcError as error:
         raise refused(error, f"block {block.number}", block.number) from error
+    _require_standing(header, block)
+    return FALLBACK_PRIORITY_FEE_WEI if fee is None else fee
+
+
+def batch_on(rpc: Rpc, calls: Sequence[RpcCall], *blocks: BlockRef) -> list[Any]:
+    """Answers of ``calls`` that name blocks by number, from a node on whose chain ``blocks`` stand.
+
+    It is looked at before and after the calls, in the same request, so that it is the same node
+    that answers. A block that stands has all its ancestors below it: numbers up to its own mean
+    them. Raises Reorganised where one does not stand, RpcError for the node's no.
+    """
+    looks: list[RpcCall] = [("eth_getBlockByNumber", (hex(b.number), False)) for b in blocks]
+    answers = rpc.batch([*looks, *calls, *looks])
+    for header, block in zip(
+        (*answers[: len(looks)], *answers[-len(looks) :]), blocks * 2, strict=True
+    ):
+        _require_standing(header, block)
+    return answers[len(looks) : -len(looks)]
+
+
+def _require_standing(header: Any, block: BlockRef) -> None:
+    """Raise Reorganised unless ``header``, which the node has at that number, is the block's."""
     now = None if header is None else parse_header(header, block.chain_id)
     if now is None or now.hash != block.hash:
-        raise ReadError(
+        raise Reorganised(
             f"block {block.number} ({block.hash}) is not part of the chain any more",
             hint="the chain was reorganised during the read: try again",
             block=block.number,
         )
-    return FALLBACK_PRIORITY_FEE_WEI if fee is None else fee
 
 
 def _request(block: int | str | None) -> tuple[str, str, str]:

@@ -73,7 +73,7 @@ def discover(
     logs: Sequence[Log] = ()
     if since_block is not None and since_block <= block.number:
         scan = LogScan(transfers_of(wallet), since_block)
-        logs = [log for log in scan.advance(rpc, block.number) if _is_transfer(log)]
+        logs = [log for log in scan.advance(rpc, block) if _is_transfer(log)]
     strangers = {log.address for log in logs} - pools.keys() - {t.address for t in tokens}
     calls = [balance_of(pool, wallet) for pool in pools]
     calls += [call for address in sorted(strangers) for call in _who(address, wallet)]

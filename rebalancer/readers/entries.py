@@ -10,11 +10,12 @@ from rebalancer.evm.abi import to_hex
 from rebalancer.evm.rpc import Rpc, RpcError
 from rebalancer.model import BlockRef, LpEntry
 from rebalancer.readers.call import Call, Result
+from rebalancer.readers.chain import batch_on
 from rebalancer.readers.pairs import get_reserves, total_supply
 from rebalancer.readers.wire import as_data, refused
 
-#: Requests in one batch: larger ones are refused by some providers.
-_BATCH = 100
+#: Calls in one batch, two less than some providers take: the block is looked at with them.
+_BATCH = 98
 
 
 def read_entries(
@@ -22,9 +23,9 @@ def read_entries(
 ) -> Mapping[tuple[str, int], LpEntry]:
     """The pairs of ``lps`` at their ``entry_block``, by pair and block; one request, if any.
 
-    Entries are ancestors of ``block``, so their number names them. They are asked without
-    Multicall3, which may be younger than the entry. Raises ReadError for a node that does not
-    keep state that old, and for a pair that was not there yet.
+    Entries are ancestors of ``block``, so their numbers name them while it stands. They are asked
+    without Multicall3, which may be younger than the entry. Raises ReadError for a node that does
+    not keep state that old, and for a pair that was not there yet.
     """
     entered = {(lp.pair, lp.entry_block): lp for lp in lps if lp.entry_block is not None}
     if not entered:
@@ -43,24 +44,27 @@ def read_entries(
     ]
     blocks = ", ".join(f"{lp.name} at block {number}" for (_, number), lp in entered.items())
     hint = "use an archive node, or remove entry_block from the portfolio (IL is then unknown)"
-    results = calls_at(rpc, asked, f"the entry of {blocks}", hint)
+    results = calls_at(rpc, block, asked, f"the entry of {blocks}", hint)
     return {
         key: _entry(lp, key[1], results[2 * i], results[2 * i + 1])
         for i, (key, lp) in enumerate(entered.items())
     }
 
 
-def calls_at(rpc: Rpc, asked: Sequence[tuple[Call, int]], what: str, hint: str) -> list[Result]:
-    """Results of calls, each at the block of its number, in order; one request for each hundred.
+def calls_at(
+    rpc: Rpc, block: BlockRef, asked: Sequence[tuple[Call, int]], what: str, hint: str
+) -> list[Result]:
+    """Results of calls, each at the ancestor of ``block`` with its number, in order; some hundred
+    in a request.
 
     Without Multicall3. Raises ReadError, saying that ``what`` cannot be read, where the node
-    refuses, as one does that keeps no state that old.
+    refuses, as one does that keeps no state that old; Reorganised where ``block`` does not stand.
     """
     answers: list[object] = []
     try:
         for start in range(0, len(asked), _BATCH):
             chunk = asked[start : start + _BATCH]
-            answers += rpc.batch([_eth_call(call, number) for call, number in chunk])
+            answers += batch_on(rpc, [_eth_call(call, number) for call, number in chunk], block)
     except RpcError as error:
         raise refused(error, what, hint=hint) from error
     return [

@@ -41,7 +41,8 @@ def read_flows(
 ) -> tuple[Flow, ...]:
     """Flows of ``positions`` in the blocks after ``after`` up to the snapshot's, in their order.
 
-    Raises ReadError where the node does not give the logs.
+    Raises ReadError where the node does not give the logs, Reorganised where one of the two blocks
+    is not part of the chain.
     """
     view = _View.of(snapshot, positions)
     if after.number >= snapshot.block.number or not view.assets:
@@ -49,12 +50,12 @@ def read_flows(
     contracts = sorted(view.contracts)
     filters = [both for owner in sorted(view.owners) for both in transfers_of(owner, contracts)]
     filters += view.wraps()
-    scan = LogScan(tuple(filters), after.number + 1)
-    logs = scan.advance(rpc, snapshot.block.number)
+    scan = LogScan(tuple(filters), after.number + 1, through=after)
+    logs = scan.advance(rpc, snapshot.block)
     by_transaction: dict[tuple[int, str], list[Log]] = {}
     for log in logs:
         by_transaction.setdefault((log.block_number, log.tx_hash), []).append(log)
-    moves = _native_moves(rpc, snapshot, view, after.number, by_transaction)
+    moves = _native_moves(rpc, snapshot, view, after, by_transaction)
     keys = sorted(moves.keys() - by_transaction.keys())
     in_order = sorted((*by_transaction, *keys), key=lambda key: key[0])
     return tuple(
@@ -68,7 +69,7 @@ _Key = tuple[int, str]
 
 
 def _native_moves(
-    rpc: Rpc, snapshot: Snapshot, view: _View, after: int, found: Iterable[_Key]
+    rpc: Rpc, snapshot: Snapshot, view: _View, after: BlockRef, found: Iterable[_Key]
 ) -> dict[_Key, NativeMove]:
     """What each transaction moved of the native token; nothing where it does not count."""
     if view.wrapped is None:
@@ -76,7 +77,7 @@ def _native_moves(
     known: dict[int, list[str]] = {}
     for number, tx_hash in found:
         known.setdefault(number, []).append(tx_hash)
-    moves = read_native_moves(rpc, view.wallet, after, snapshot.block.number, known)
+    moves = read_native_moves(rpc, view.wallet, after, snapshot.block, known)
     return {(move.block_number, move.tx_hash): move for move in moves}
 
 

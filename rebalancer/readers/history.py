@@ -21,7 +21,7 @@ from rebalancer.evm.abi import topic
 from rebalancer.evm.rpc import Rpc, RpcError
 from rebalancer.model import BlockRef, LpEntry, LpLot, PairState, mul_div_down
 from rebalancer.readers.call import Call, Result
-from rebalancer.readers.chain import read_block
+from rebalancer.readers.chain import Reorganised
 from rebalancer.readers.entries import calls_at
 from rebalancer.readers.logs import (
     TRANSFER,
@@ -58,7 +58,6 @@ class LotReader:
     network: Network
     wallet: str
     _scans: dict[str, LogScan] = field(default_factory=dict)
-    _through: dict[str, BlockRef] = field(default_factory=dict)
     _entered: dict[_Key, LpLot] = field(default_factory=dict)
 
     def lots(self, lp: LpSpec, shares: int, block: BlockRef) -> tuple[LpLot, ...]:
@@ -80,7 +79,7 @@ class LotReader:
         opening = shares - sum(move.shares for move in moves)
         self._check_opening(lp, opening, first - 1, block)
         before = [_Move(first - 1, None, "", opening, minted=False)] if opening > 0 else []
-        self._read_entries(lp, [*before, *(move for move in moves if move.shares > 0)])
+        self._read_entries(lp, [*before, *(move for move in moves if move.shares > 0)], block)
         lots: tuple[LpLot, ...] = ()
         for move in (*before, *moves):
             if move.shares > 0:
@@ -91,24 +90,17 @@ class LotReader:
                 raise _unexplained(lp, "more left than had come", block)
         return lots
 
-    def _transfers(self, lp: LpSpec, first: int, block: BlockRef) -> list[Log]:
-        through = self._through.get(lp.pair)
-        if through is not None and not self._stands(through, block):
-            self._scans.clear()
-            self._through.clear()
-            self._entered.clear()
-        filters = transfers_of(self.wallet, (lp.pair,))
-        scan = self._scans.setdefault(lp.pair, LogScan(filters, first))
-        found = scan.advance(self.rpc, block.number)
-        if through is None or through.number < block.number:
-            self._through[lp.pair] = block
-        return [log for log in found if log.block_number <= block.number]
-
-    def _stands(self, through: BlockRef, block: BlockRef) -> bool:
-        """Whether what was read up to ``through`` is of the chain of ``block``."""
-        if through.number == block.number:
-            return through.hash == block.hash
-        return read_block(self.rpc, through.number).hash == through.hash
+    def _transfers(self, lp: LpSpec, first: int, block: BlockRef) -> tuple[Log, ...]:
+        scan = self._scans.get(lp.pair)
+        if scan is not None:
+            try:
+                return scan.advance(self.rpc, block)
+            except Reorganised:
+                self._scans.clear()
+                self._entered.clear()
+        scan = LogScan(transfers_of(self.wallet, (lp.pair,)), first)
+        self._scans[lp.pair] = scan
+        return scan.advance(self.rpc, block)
 
     def _check_opening(self, lp: LpSpec, opening: int, number: int, block: BlockRef) -> None:
         """What was held before the first event must be what the chain says was held."""
@@ -120,13 +112,13 @@ class LotReader:
         if lp.staked_in is not None:
             owners.append(balance_of(lp.staked_in, self.wallet))
         what = f"the shares of {lp.name} at block {number}"
-        answers = calls_at(self.rpc, [(call, number) for call in owners], what, _HINT)
+        answers = calls_at(self.rpc, block, [(call, number) for call in owners], what, _HINT)
         # A contract that did not exist yet answers nothing: nobody held shares of it.
         held = sum(int(values[0]) for a in answers if (values := a.values()) is not None)
         if held != opening:
             raise _unexplained(lp, f"{held} were held at block {number}, not {opening}", block)
 
-    def _read_entries(self, lp: LpSpec, moves: Sequence[_Move]) -> None:
+    def _read_entries(self, lp: LpSpec, moves: Sequence[_Move], block: BlockRef) -> None:
         """Fill ``_entered`` for the moves that are not there yet: one request for each hundred."""
         new = [move for move in moves if move.key(lp) not in self._entered]
         if not new:
@@ -134,8 +126,9 @@ class LotReader:
         what = f"the pair of {lp.name} when its shares came in"
         factory = self.network.amms[lp.amm].factory
         calls = _state_calls(lp.pair, factory)
-        results = calls_at(self.rpc, [(c, m.block_number) for m in new for c in calls], what, _HINT)
-        blocks = self._block_logs(lp, [m.block_number for m in new if m.minted], what)
+        asked = [(call, move.block_number) for move in new for call in calls]
+        results = calls_at(self.rpc, block, asked, what, _HINT)
+        blocks = self._block_logs(lp, [m.block_number for m in new if m.minted], what, block)
         for index, move in enumerate(new):
             answers = results[index * len(calls) : (index + 1) * len(calls)]
             state = _pair_at(self.network, lp, answers)
@@ -147,11 +140,11 @@ class LotReader:
             self._entered[move.key(lp)] = lot
 
     def _block_logs(
-        self, lp: LpSpec, numbers: Sequence[int], what: str
+        self, lp: LpSpec, numbers: Sequence[int], what: str, block: BlockRef
     ) -> Mapping[int, Sequence[Log]]:
         """Every event of the pair in each of these blocks."""
         try:
-            return logs_of_block(self.rpc, lp.pair, numbers)
+            return logs_of_block(self.rpc, lp.pair, numbers, block)
         except RpcError as error:
             raise refused(error, what, hint=_HINT) from error
 

@@ -4,6 +4,10 @@ Providers limit eth_getLogs by blocks, by results or by time, each in its own wo
 code (-32005, -32602, -32000 and others). So no wording is read: a refused page is halved until it
 is taken or is a single block, and what follows grows again. A scan keeps its cursor and what it has
 found in memory; after a failure the same scan goes on where it stopped.
+
+A range of numbers is of whatever chain the node is on. So every page is asked together with the
+block that the scan is to end at, before and after, and with the one that it had come to: all pages
+are of the chain that has both, whichever node answers, or the scan fails.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from typing import Any
 from rebalancer.errors import ReadError, RpcUnavailable
 from rebalancer.evm.abi import checksum, topic
 from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.model import BlockRef
+from rebalancer.readers.chain import Reorganised, batch_on
 from rebalancer.readers.wire import as_data, as_hash, as_quantity, refused
 
 TRANSFER = topic("Transfer(address,address,uint256)")
@@ -24,8 +30,8 @@ FIRST_SPAN = 50_000
 MAX_SPAN = 5_000_000
 #: Times in a row that a page may go unanswered before the node counts as gone.
 _SILENCES = 3
-#: Requests in one batch: larger ones are refused by some providers.
-_BATCH = 100
+#: Queries in one batch, two less than some providers take: the block is looked at with them.
+_BATCH = 98
 #: A node that lacks the method, or refuses the caller, does so for one block as well.
 _FINAL = frozenset({-32601, -32004})
 
@@ -72,27 +78,47 @@ class Filter:
 class LogScan:
     """A scan of ``filters`` from ``next_block`` on; ``advance`` until it is where you want it.
 
-    ``found`` has every log once, in the chain's order. ``next_block`` and ``span`` are the cursor:
-    a scan made with those of another goes on from there.
+    ``found`` has every log once. ``next_block`` and ``span`` are the cursor: a scan made with those
+    of another goes on from there. ``through`` is the block that everything found is of the chain
+    of; with one that is given, what is found will be too.
     """
 
     filters: tuple[Filter, ...]
     next_block: int
     span: int = FIRST_SPAN
+    through: BlockRef | None = None
     found: dict[tuple[int, int], Log] = field(default_factory=dict)
     _refused: bool = False
 
-    def advance(self, rpc: Rpc, last: int) -> tuple[Log, ...]:
-        """All logs found up to and with block ``last``.
+    def advance(self, rpc: Rpc, block: BlockRef) -> tuple[Log, ...]:
+        """All logs found up to and with ``block``, in the chain's order.
 
-        Raises ReadError where the node refuses a single block, RpcUnavailable where it answers
-        nonsense or does not answer; what was found so far stays.
+        Raises Reorganised where ``block`` or what was found before is not part of the chain,
+        ReadError where the node refuses a single block, RpcUnavailable where it answers nonsense or
+        does not answer; what was found so far stays.
         """
+        through = self.through or block
+        standing = (block,) if through == block else (block, through)
+        if self.next_block > block.number and len(standing) > 1:
+            self._look(rpc, standing)
+        self._read(rpc, block.number, standing)
+        if block.number >= through.number:
+            self.through = block
+        logs = (self.found[key] for key in sorted(self.found) if key[0] <= block.number)
+        return tuple(logs)
+
+    def _look(self, rpc: Rpc, standing: Sequence[BlockRef]) -> None:
+        try:
+            batch_on(rpc, (), *standing)
+        except RpcError as error:
+            raise refused(error, f"block {standing[0].number}") from None
+
+    def _read(self, rpc: Rpc, last: int, standing: Sequence[BlockRef]) -> None:
         silences = 0
         while self.next_block <= last:
             end = min(self.next_block + self.span - 1, last)
             try:
-                logs = _page(rpc, self.filters, self.next_block, end)
+                logs = _page(rpc, self.filters, self.next_block, end, standing)
             except RpcError as error:
                 if end == self.next_block or error.code in _FINAL:
                     raise refused(error, f"the logs of blocks {self.next_block} to {end}") from None
@@ -111,7 +137,6 @@ class LogScan:
             # Doubling up to the limit would be refused every other time; a quarter more is not.
             grown = self.span + self.span // 4 + 1 if self._refused else self.span * 2
             self.span = min(grown, MAX_SPAN)
-        return tuple(self.found[key] for key in sorted(self.found))
 
     def _halve(self, end: int) -> None:
         self.span = max((end - self.next_block + 1) // 2, 1)
@@ -127,13 +152,19 @@ def transfers_of(owner: str, addresses: Sequence[str] = ()) -> tuple[Filter, Fil
     )
 
 
-def logs_of_block(rpc: Rpc, address: str, numbers: Sequence[int]) -> dict[int, list[Log]]:
-    """Every log of one contract in each of these blocks, in order; raises RpcError for a no."""
+def logs_of_block(
+    rpc: Rpc, address: str, numbers: Sequence[int], block: BlockRef
+) -> dict[int, list[Log]]:
+    """Every log of one contract in each of these ancestors of ``block``, in order.
+
+    Raises RpcError for the node's no, Reorganised where ``block`` does not stand.
+    """
     wanted, asked = Filter((address,), ()), list(dict.fromkeys(numbers))
     found: dict[int, list[Log]] = {}
     for start in range(0, len(asked), _BATCH):
         chunk = asked[start : start + _BATCH]
-        answers = rpc.batch([("eth_getLogs", (wanted.params(n, n),)) for n in chunk])
+        queries = [("eth_getLogs", (wanted.params(n, n),)) for n in chunk]
+        answers = batch_on(rpc, queries, block)
         for number, answer in zip(chunk, answers, strict=True):
             logs = parse_logs(answer, (wanted,), number, number)
             found[number] = sorted(logs, key=lambda log: log.index)
@@ -171,13 +202,25 @@ def address_of(topic_word: str) -> str:
     return checksum(f"0x{int(topic_word, 16):040x}")
 
 
-def _page(rpc: Rpc, filters: Sequence[Filter], first: int, last: int) -> list[Log]:
-    answers = rpc.batch([("eth_getLogs", (wanted.params(first, last),)) for wanted in filters])
-    return [
+def _page(
+    rpc: Rpc, filters: Sequence[Filter], first: int, last: int, standing: Sequence[BlockRef]
+) -> list[Log]:
+    queries = [("eth_getLogs", (wanted.params(first, last),)) for wanted in filters]
+    answers = batch_on(rpc, queries, *standing)
+    logs = [
         log
         for wanted, answer in zip(filters, answers, strict=True)
         for log in parse_logs(answer, (wanted,), first, last)
     ]
+    hashes = {block.number: block.hash for block in standing}
+    for log in logs:
+        if hashes.setdefault(log.block_number, log.block_hash) != log.block_hash:
+            raise Reorganised(
+                f"the node has events of two blocks {log.block_number}",
+                hint="the chain was reorganised during the read: try again",
+                block=log.block_number,
+            )
+    return logs
 
 
 def _log(raw: Any) -> Log:

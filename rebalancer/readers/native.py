@@ -13,10 +13,13 @@ from typing import Any
 
 from rebalancer.errors import RpcUnavailable
 from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.model import BlockRef
+from rebalancer.readers.chain import batch_on
 from rebalancer.readers.wire import as_hash, as_quantity, refused
 
-#: Requests in one batch: larger ones are refused by some providers; whole blocks are large.
-_BATCH, _BLOCKS = 100, 10
+#: Requests in one batch: more than a hundred are refused by some providers, and the two blocks are
+#: looked at with them; whole blocks are large.
+_BATCH, _BLOCKS = 96, 10
 _HINT = "use an archive node, or leave gas_reserve out of the portfolio"
 
 
@@ -34,16 +37,18 @@ class NativeMove:
 
 
 def read_native_moves(
-    rpc: Rpc, wallet: str, first: int, last: int, known: Mapping[int, Sequence[str]]
+    rpc: Rpc, wallet: str, after: BlockRef, block: BlockRef, known: Mapping[int, Sequence[str]]
 ) -> tuple[NativeMove, ...]:
-    """Moves in the blocks after ``first`` up to ``last``; they add up to the balance's change.
+    """Moves in the blocks after ``after`` up to ``block``; they add up to the balance's change.
 
     ``known`` are transactions by block that may have moved ether although another wallet sent them.
     Where several transactions of one block moved some, each of the wallet's own counts what it sent
-    along, and the first of all what remains. Raises ReadError where the node refuses,
-    RpcUnavailable for answers of another shape.
+    along, and the first of all what remains. Raises ReadError where the node refuses, Reorganised
+    where one of the two blocks is not part of the chain, RpcUnavailable for answers of another
+    shape.
     """
-    ask = _Asker(rpc, wallet)
+    first, last = after.number, block.number
+    ask = _Asker(rpc, wallet, (after, block))
     sent = ask.blocks_of_nonces(first, last)
     numbers = sorted({*sent, *known})
     edges = sorted({first, last, *numbers, *(number - 1 for number in numbers)})
@@ -84,6 +89,7 @@ def _of_block(
 class _Asker:
     rpc: Rpc
     wallet: str
+    standing: tuple[BlockRef, ...]
 
     def blocks_of_nonces(self, first: int, last: int) -> list[int]:
         """The blocks after ``first`` up to ``last`` in which the wallet's nonce rose."""
@@ -137,7 +143,8 @@ class _Asker:
         answers: list[Any] = []
         try:
             for start in range(0, len(calls), at_once):
-                answers += self.rpc.batch(calls[start : start + at_once])
+                chunk = calls[start : start + at_once]
+                answers += batch_on(self.rpc, chunk, *self.standing)
         except RpcError as error:
             raise refused(error, f"the native balance of {self.wallet}", hint=_HINT) from error
         return answers

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from numbered_chain import at, header
 
 from rebalancer.model import (
     Amount,
-    BlockRef,
     Flow,
     GasReserve,
     LpHolding,
@@ -21,6 +21,7 @@ from rebalancer.model import (
     Token,
     Watched,
 )
+from rebalancer.readers.chain import Reorganised
 from rebalancer.readers.flows import WRAPPED, read_flows
 from rebalancer.readers.logs import TRANSFER, word
 
@@ -35,13 +36,13 @@ PAIR = PairState(
     "0xB4e16d0168e52d35CaCD2c6185b44281Ec28C9Dc", "v2", USDC, WETH, 3_000, 1, 1, 1, 0, False
 )
 POSITIONS = ("WETH", "USDC", PAIR.name)
-THEN = BlockRef(1, 100, "0x", 0, 0)
+THEN = at(100)
 
 
 def snapshot(farm: str | None = FARM) -> Snapshot:
     reward = Reward(LINK.address, LINK, 0) if farm else None
     return Snapshot(
-        block=BlockRef(1, 200, "0x", 0, 0),
+        block=at(200),
         wallet=WALLET,
         numeraire="USD",
         native=Price(WETH, 1, 1, "", 0),
@@ -76,8 +77,11 @@ class Logs:
         raise AssertionError(method)
 
     def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
-        answers = []
-        for method, (wanted,) in calls:
+        answers: list[Any] = []
+        for method, (wanted, *rest) in calls:
+            if rest == [False]:
+                answers.append(header(int(wanted, 16)))
+                continue
             assert method == "eth_getLogs"
             self.asked.append((int(wanted["fromBlock"], 16), int(wanted["toBlock"], 16)))
             answers.append(
@@ -196,6 +200,12 @@ def test_nothing_to_look_for__asks_nothing(positions: tuple[str, ...]) -> None:
     assert node.asked == []
 
 
+def test_block_that_the_flows_begin_after__must_be_of_the_chain() -> None:
+    gone = replace(THEN, hash="0x" + "ee" * 32)
+    with pytest.raises(Reorganised, match="block 100"):
+        read_flows(Logs(), snapshot(), POSITIONS, gone)
+
+
 # With a gas reserve: ether above it counts
 
 
@@ -213,14 +223,15 @@ class Ether(Logs):
             self.raw.append({**log, "logIndex": hex(999)})
 
     def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
-        if calls[0][0] == "eth_getLogs":
+        if any(method == "eth_getLogs" for method, _ in calls):
             return super().batch(calls)
         return [self._ether(method, *params) for method, params in calls]
 
     def _ether(self, method: str, what: str, block: Any = None) -> Any:
         name = f"0x{1:064x}"
         if method == "eth_getBlockByNumber":
-            return {"transactions": [{"hash": name, "from": WALLET.lower(), "value": hex(50)}]}
+            sent = {"hash": name, "from": WALLET.lower(), "value": hex(50)}
+            return {**header(int(what, 16)), "transactions": [sent]}
         if method == "eth_getTransactionReceipt":
             assert what == name
             return {"gasUsed": hex(3), "effectiveGasPrice": hex(2), "status": "0x1"}

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numbered_chain import at, header
 
 from rebalancer.errors import ReadError, RpcUnavailable
 from rebalancer.evm.rpc import RpcError
+from rebalancer.readers.chain import Reorganised
 from rebalancer.readers.native import NativeMove, read_native_moves
 
 WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -53,7 +55,7 @@ class Chain:
         self.changes[block] += wei
 
     def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
-        self.asked.append(len(calls))
+        self.asked.append(sum(params[1:] != (False,) for _, params in calls))
         return [self._answer(method, *params) for method, params in calls]
 
     def call(self, method: str, *params: Any) -> Any:
@@ -63,7 +65,8 @@ class Chain:
         if method == "eth_getTransactionReceipt":
             return self.receipts[what]
         if method == "eth_getBlockByNumber":
-            return {"transactions": self.blocks[int(what, 16)]}
+            number = int(what, 16)
+            return {**header(number), "transactions": self.blocks[number]}
         assert what == WALLET
         until = int(block, 16) + 1
         if method == "eth_getBalance":
@@ -73,7 +76,15 @@ class Chain:
 
 
 def moves(chain: Chain, first: int = 0, known: dict[int, list[str]] | None = None) -> Any:
-    return read_native_moves(chain, WALLET, first, chain.length, known or {})
+    return read_native_moves(chain, WALLET, at(first), at(chain.length), known or {})
+
+
+def test_reorganised_meanwhile__is_noticed() -> None:
+    chain = Chain(100)
+    with pytest.raises(Reorganised, match="block 100"):
+        read_native_moves(chain, WALLET, at(0), at(100, "0x" + "ee" * 32), {})
+    with pytest.raises(Reorganised, match="block 7"):
+        read_native_moves(chain, WALLET, at(7, "0x" + "ee" * 32), at(100), {})
 
 
 def test_nothing_happened__two_requests() -> None:
@@ -166,7 +177,7 @@ def test_node_without_the_past__says_so() -> None:
 def test_nonsense__is_refused(answer: Any) -> None:
     class Lying(Chain):
         def _answer(self, method: str, what: str, block: Any = None) -> Any:
-            if method == "eth_getBlockByNumber":
+            if method == "eth_getBlockByNumber" and block is True:
                 return answer
             return super()._answer(method, what, block)
 

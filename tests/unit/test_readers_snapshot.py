@@ -395,7 +395,9 @@ def test_entry__is_read_from_its_own_block_by_number() -> None:
     node.past[40] = old.state
     snapshot = read_snapshot(node, with_entry(40))
     assert snapshot.holdings[0].entry == LpEntry(40, 11, 22, 33)
-    assert node.requests[2] == ["eth_call", "eth_call"]
+    # The block that is read is looked at before and after: entries are its ancestors by number.
+    look = "eth_getBlockByNumber"
+    assert node.requests[2] == [look, "eth_call", "eth_call", look]
     assert [params[-1] for params in node.calls if params[0] == "eth_call"][1:] == ["0x28"] * 2
     assert len(node.requests) == 4
     without = dataclasses.replace(snapshot.holdings[0], entry=None)
