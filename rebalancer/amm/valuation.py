@@ -7,7 +7,7 @@ out of NAV, weights and exposures. A position that is named but not held counts 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rebalancer.amm.checks import price_of
 from rebalancer.amm.fair import fair_value_e8, spot_value_e8
@@ -28,10 +28,22 @@ from rebalancer.model import (
     Target,
     Token,
     Valuation,
-    Watched,
     digest,
     mul_div_down,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class WalletPart:
+    """One wallet's part: what it holds (``own``), and its positions, without weights and drift."""
+
+    wallet: str
+    own: Snapshot
+    positions: tuple[PositionValue, ...]
+
+    @property
+    def value_e8(self) -> int:
+        return sum(position.value_e8 for position in self.positions)
 
 
 def value(snapshot: Snapshot, targets: Sequence[Target]) -> Valuation:
@@ -70,28 +82,14 @@ def value(snapshot: Snapshot, targets: Sequence[Target]) -> Valuation:
     )
 
 
-def by_wallet(snapshot: Snapshot, targets: Sequence[Target]) -> tuple[tuple[str, int], ...]:
-    """Each wallet and what its part of the positions is worth in e8, the trading one first.
+def by_wallet(snapshot: Snapshot, targets: Sequence[Target]) -> tuple[WalletPart, ...]:
+    """What of the positions each wallet has, the trading one first.
 
     Rounded down wallet by wallet, so that together they can be some units less than NAV.
     """
-    whose = (Watched(snapshot.wallet, snapshot.balances, snapshot.holdings), *snapshot.watched)
-    bare = replace(snapshot, watched=(), gas_reserve=None)
-    alone = (
-        (
-            w.wallet,
-            replace(
-                snapshot if w.wallet == snapshot.wallet else bare,
-                balances=w.balances,
-                holdings=w.holdings,
-                watched=(),
-            ),
-        )
-        for w in whose
-    )
     return tuple(
-        (wallet, sum(_position(own, target).value_e8 for target in targets))
-        for wallet, own in alone
+        WalletPart(own.wallet, own, tuple(_position(own, target) for target in targets))
+        for own in snapshot.alone()
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,29 +16,47 @@ if TYPE_CHECKING:
 
 
 def with_lots(
-    session: Session, snapshot: Snapshot, reader: LotReader
+    session: Session, snapshot: Snapshot, readers: Mapping[str, LotReader]
 ) -> tuple[Snapshot, tuple[str, ...]]:
     """The snapshot with the lots of every position that has a ``since_block``, and what failed.
 
-    What the logs cannot explain costs that position its impermanent loss and nothing else.
+    ``readers`` are by wallet. What the logs cannot explain costs that position its impermanent loss
+    and nothing else.
     """
+    notes: list[str] = []
+    holdings = _lots_of(session, snapshot, snapshot.holdings, readers[snapshot.wallet], notes)
+    watched = tuple(
+        replace(w, holdings=_lots_of(session, snapshot, w.holdings, readers[w.wallet], notes))
+        for w in snapshot.watched
+    )
+    return replace(snapshot, holdings=holdings, watched=watched), tuple(dict.fromkeys(notes))
+
+
+def _lots_of(
+    session: Session,
+    snapshot: Snapshot,
+    holdings: Sequence[LpHolding],
+    reader: LotReader,
+    notes: list[str],
+) -> tuple[LpHolding, ...]:
+    """One wallet's holdings with their lots; what is not known is added to ``notes``."""
     lps = {lp.pair: lp for lp in session.resolved.lps}
-    holdings: list[LpHolding] = []
-    notes = []
-    for holding in snapshot.holdings:
+    found: list[LpHolding] = []
+    for holding in holdings:
         lp = lps[holding.pair]
         if holding.shares and lp.since_block is None and lp.entry_block is None:
             notes.append(
                 f"give {lp.name} a since_block (or entry_block) to see its impermanent loss"
             )
         if lp.since_block is not None and holding.shares:
+            whose = "" if reader.wallet == snapshot.wallet else f" in {reader.wallet}"
             try:
                 lots = reader.lots(lp, holding.shares, snapshot.block)
                 holding = replace(holding, lots=lots)
             except ReadError as error:
-                notes.append(f"the impermanent loss of {lp.name} is not known: {error}")
-        holdings.append(holding)
-    return replace(snapshot, holdings=tuple(holdings)), tuple(notes)
+                notes.append(f"the impermanent loss of {lp.name}{whose} is not known: {error}")
+        found.append(holding)
+    return tuple(found)
 
 
 def attribution(
@@ -76,5 +95,4 @@ def attribution(
         if since is not None:
             raise
         return None, "", (f"why it moved since the last rebalance is not known: {error}",)
-    only = ("why it moved is told for the trading wallet alone",) if snapshot.watched else ()
-    return found, name, only
+    return found, name, ()

@@ -114,7 +114,10 @@ class Look:
         resolved = session.resolved
         self._session, self._since, self._as_json = session, since, as_json
         self._discover, self._discover_since = discover, discover_since
-        self._lots = LotReader(session.rpc, resolved.network, resolved.portfolio.wallet)
+        self._lots = {
+            wallet: LotReader(session.rpc, resolved.network, wallet)
+            for wallet in (resolved.portfolio.wallet, *resolved.portfolio.watch)
+        }
 
     def show(self, at: int | str | None) -> None:
         """Read everything at a block (None: the head) and print it."""

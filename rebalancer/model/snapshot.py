@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -214,26 +215,37 @@ class Snapshot:
     def whole(self) -> Snapshot:
         """All wallets as if they were one: what the portfolio has, not what it can trade.
 
-        How the watched wallets' shares came in is not known: an LP position that some of them hold
-        has no lots, and its ``entry``, if any, stands for all shares.
+        Where it is not known how the shares of one of them came in, an LP position has no lots, and
+        its ``entry``, if any, stands for all shares.
         """
         if not self.watched:
             return self
         raws: dict[Token, int] = {}
-        shares: dict[str, int] = {}
+        parts: dict[str, list[LpHolding]] = {}
         for other in self.watched:
             for amount in other.balances:
                 raws[amount.token] = raws.get(amount.token, 0) + amount.raw
             for holding in other.holdings:
-                shares[holding.pair] = shares.get(holding.pair, 0) + holding.shares
+                parts.setdefault(holding.pair, []).append(holding)
         return replace(
             self,
             balances=tuple(Amount(a.token, a.raw + raws.get(a.token, 0)) for a in self.balances),
-            holdings=tuple(
-                replace(h, shares=h.shares + shares[h.pair], lots=()) if shares.get(h.pair) else h
-                for h in self.holdings
-            ),
+            holdings=tuple(_together(h, parts.get(h.pair, ())) for h in self.holdings),
             watched=(),
+        )
+
+    def alone(self) -> tuple[Snapshot, ...]:
+        """Each wallet as if it were the whole portfolio, the trading one first.
+
+        Only the trading wallet has native tokens, and a gas reserve.
+        """
+        bare = replace(self, watched=(), native_wei=0, gas_reserve=None)
+        return (
+            replace(self, watched=()),
+            *(
+                replace(bare, wallet=w.wallet, balances=w.balances, holdings=w.holdings)
+                for w in self.watched
+            ),
         )
 
     def balance(self, token: Token) -> int:
@@ -267,3 +279,21 @@ class Snapshot:
             if pair.address == address:
                 return pair
         raise KeyError(address)
+
+
+def _together(own: LpHolding, others: Sequence[LpHolding]) -> LpHolding:
+    """What several wallets hold of one pair; lots, oldest first, if those of all are known."""
+    parts = [part for part in (own, *others) if part.shares]
+    lots = sorted((lot for part in parts for lot in part.lots), key=_age)
+    rewards = [part.reward for part in (own, *others) if part.reward is not None]
+    return replace(
+        own,
+        shares=sum(part.shares for part in parts),
+        staked=sum(part.staked for part in parts),
+        reward=replace(rewards[0], raw=sum(reward.raw for reward in rewards)) if rewards else None,
+        lots=tuple(lots) if all(part.lots for part in parts) else (),
+    )
+
+
+def _age(lot: LpLot) -> int:
+    return lot.entry.block_number

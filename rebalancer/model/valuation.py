@@ -92,8 +92,9 @@ class Valuation:
     """A snapshot valued against its targets; ``parent`` is the digest of the snapshot.
 
     ``nav_e8`` is the sum of the positions, LP at the fair price. The native balance, or what of it
-    is the gas reserve, is the gas purse: valued beside the portfolio and no part of it. ``unread`` names the positions
-    that could not be read: they count 0, so the NAV is without them and no basis for a trade.
+    is the gas reserve, is the gas purse: valued beside the portfolio and no part of it. ``unread``
+    names the positions that could not be read: they count 0, so the NAV is without them and no
+    basis for a trade.
     """
 
     parent: str

@@ -1,8 +1,8 @@
-"""Staked LP shares: what a farm holds for the wallet and what it owes.
+"""Staked LP shares: what a farm holds for the wallets and what it owes them.
 
 A farm is a contract like Synthetix's StakingRewards: ``stakingToken``, ``rewardsToken``,
 ``balanceOf``, ``earned``. Nobody vouches for it, so its word is checked: it must be a farm of the
-position's own pair, must hold the shares that it says are the wallet's, and what it owes counts up
+position's own pair, must hold the shares that it says are the wallets', and what it owes counts up
 to what it has.
 """
 
@@ -37,7 +37,7 @@ class Farm:
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """Shares that ``farm`` holds for the wallet, and what it owes."""
+    """Shares that ``farm`` holds for a wallet, and what it owes it."""
 
     farm: str
     shares: int
@@ -64,29 +64,33 @@ def reward_tokens(farms: Sequence[Farm]) -> tuple[Token, ...]:
     return tuple(dict.fromkeys(farm.token for farm in farms if farm.token is not None))
 
 
-def farm_calls(farms: Sequence[Farm], wallet: str) -> Iterable[Call]:
-    """What each farm says is the wallet's, and what it has."""
+def farm_calls(farms: Sequence[Farm], wallets: Sequence[str]) -> Iterable[Call]:
+    """What each farm says is each wallet's, and what it has."""
     for farm in farms:
         if not farm.fault:
-            yield balance_of(farm.address, wallet)
-            yield earned(farm.address, wallet)
+            for wallet in wallets:
+                yield balance_of(farm.address, wallet)
+                yield earned(farm.address, wallet)
             yield balance_of(farm.lp.pair, farm.address)
             yield balance_of(farm.reward_address, farm.address)
 
 
 def read_stakes(
-    answers: Answers, farms: Sequence[Farm], wallet: str
-) -> tuple[dict[str, Stake], tuple[HeldOut, ...]]:
-    """Stakes by pair, and the positions whose farm cannot be read or believed."""
-    stakes: dict[str, Stake] = {}
+    answers: Answers, farms: Sequence[Farm], wallets: Sequence[str]
+) -> tuple[dict[str, tuple[Stake, ...]], tuple[HeldOut, ...]]:
+    """Stakes by pair, one of each wallet, and the positions whose farm cannot be read or believed.
+
+    What a farm has pays the wallets in their order.
+    """
+    stakes: dict[str, tuple[Stake, ...]] = {}
     unreadable: list[HeldOut] = []
     for farm in farms:
-        stake = farm.fault or _stake(answers, farm, wallet)
-        if isinstance(stake, str):
-            text = f"the farm of {farm.lp.name} at {farm.address} {stake}"
+        found = farm.fault or _stakes(answers, farm, wallets)
+        if isinstance(found, str):
+            text = f"the farm of {farm.lp.name} at {farm.address} {found}"
             unreadable.append(HeldOut(farm.lp.name, farm.lp.pair, UNREADABLE, text))
         else:
-            stakes[farm.lp.pair] = stake
+            stakes[farm.lp.pair] = found
     return stakes, tuple(unreadable)
 
 
@@ -117,20 +121,29 @@ def _farm(answers: Answers, network: Network, lp: LpSpec, address: str) -> Farm:
     return Farm(lp, address, reward_address, network.token(symbol) if symbol else None)
 
 
-def _stake(answers: Answers, farm: Farm, wallet: str) -> Stake | str:
-    """What the farm holds and owes; or why that cannot be believed."""
-    shares = _uint(answers, balance_of(farm.address, wallet))
-    owed = _uint(answers, earned(farm.address, wallet))
+def _stakes(answers: Answers, farm: Farm, wallets: Sequence[str]) -> tuple[Stake, ...] | str:
+    """What the farm holds of each wallet and owes it; or why that cannot be believed."""
     has = _uint(answers, balance_of(farm.lp.pair, farm.address))
+    if isinstance(has, str):
+        return f"cannot be read: {has}"
     can_pay = _uint(answers, balance_of(farm.reward_address, farm.address))
-    if isinstance(shares, str) or isinstance(owed, str) or isinstance(has, str):
-        failure = next(item for item in (shares, owed, has) if isinstance(item, str))
-        return f"cannot be read: {failure}"
-    if shares > has:
-        return f"says that it holds {shares} shares for the wallet, and has {has}"
     # A reward token that does not answer pays nothing.
-    payable = 0 if isinstance(can_pay, str) else min(owed, can_pay)
-    return Stake(farm.address, shares, Reward(farm.reward_address, farm.token, payable))
+    left = 0 if isinstance(can_pay, str) else can_pay
+    stakes: list[Stake] = []
+    for wallet in wallets:
+        shares = _uint(answers, balance_of(farm.address, wallet))
+        owed = _uint(answers, earned(farm.address, wallet))
+        if isinstance(shares, str) or isinstance(owed, str):
+            return f"cannot be read: {shares if isinstance(shares, str) else owed}"
+        payable = min(owed, left)
+        left -= payable
+        reward = Reward(farm.reward_address, farm.token, payable)
+        stakes.append(Stake(farm.address, shares, reward))
+    claimed = sum(stake.shares for stake in stakes)
+    if claimed > has:
+        whose = "wallet" if len(wallets) == 1 else "wallets"
+        return f"says that it holds {claimed} shares for the {whose}, and has {has}"
+    return tuple(stakes)
 
 
 def _uint(answers: Answers, call: Call) -> int | str:

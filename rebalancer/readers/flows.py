@@ -1,11 +1,11 @@
 """What came to a portfolio and what left it, from the Transfer events of its tokens and LP shares.
 
 All wallets of the portfolio are one: what goes from one to another has not moved. Events are taken
-transaction by transaction. What a position's own farm paid the trading wallet of its reward token
-is a claim, shares that this wallet put into it or took out are no flow. Of the rest, a transaction
-in which something of the portfolio came and something else left is a trade: a swap, liquidity added
-or removed. One that only brought is a deposit, one that only took a withdrawal; so buying a
-position with what is none of the portfolio's counts as a deposit.
+transaction by transaction. What a position's own farm paid of its reward token is a claim, shares
+that were put into it or taken out are no flow. Of the rest, a transaction in which something of the
+portfolio came and something else left is a trade: a swap, liquidity added or removed. One that only
+brought is a deposit, one that only took a withdrawal; so buying a position with what is none of the
+portfolio's counts as a deposit.
 
 With a gas reserve ether counts, which no Transfer tells of: see ``native``. What the transactions
 cost is gas; what they moved, and what was wrapped and unwrapped, is taken with the rest.
@@ -85,8 +85,8 @@ def _native_moves(
 class _View:
     """What belongs to a portfolio: its wallets, ``assets`` by address, the farms of LP positions.
 
-    ``farms`` are by pair, ``rewards`` the token that each farm pays; both are of ``wallet`` alone.
-    ``wrapped`` is the token that its ``native`` one counts as, above a gas reserve; None without.
+    ``farms`` are by pair, ``rewards`` the token that each farm pays. ``wrapped`` is the token that
+    the trading ``wallet``'s ``native`` one counts as, above a gas reserve; None without.
     """
 
     wallet: str
@@ -151,7 +151,7 @@ class _View:
             (raw,) = uints(log, 1)
             if self.owners >= {sender, receiver}:
                 continue
-            own = self.wallet in (sender, receiver)
+            own = sender in self.owners or receiver in self.owners
             if own and self.farms.get(log.address) in (sender, receiver):
                 continue
             if own and self.rewards.get(sender) == log.address:

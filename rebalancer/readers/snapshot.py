@@ -74,6 +74,10 @@ def read_many(
         replace(
             snapshot,
             holdings=_entered(snapshot.holdings, scope.lps, entries),
+            watched=tuple(
+                replace(other, holdings=_entered(other.holdings, scope.lps, entries))
+                for other in snapshot.watched
+            ),
             priority_fee_wei=priority_fee_wei,
         )
         for snapshot, (_, scope) in zip(read, task.looks, strict=True)
@@ -89,11 +93,17 @@ def _read(world: World, resolved: ResolvedPortfolio, scope: Scope) -> Snapshot:
     native_wei = read_native(told, network.multicall3, wallet, native, at.number)
     balances, unreadable = read_balances(told, scope.tokens, wallets)
     unvalued = unreadable_lps(scope.lps, unreadable)
-    stakes, unstaked = read_stakes(told, scope.farms, wallet)
+    stakes, unstaked = read_stakes(told, scope.farms, wallets)
     held_out = (*unreadable, *unvalued, *unstaked)
     lost = frozenset(item.address for item in held_out)
     lps = [lp for lp in scope.lps if lp.pair not in lost]
-    shares = [[read_shares(told, lp, owner, at.number) for lp in lps] for owner in wallets]
+    holdings = [
+        tuple(
+            _holding(lp, read_shares(told, lp, owner, at.number), _nth(stakes, lp, i), lost)
+            for lp in lps
+        )
+        for i, owner in enumerate(wallets)
+    ]
     market = world.market(scope, lost)
     return Snapshot(
         block=at,
@@ -102,26 +112,22 @@ def _read(world: World, resolved: ResolvedPortfolio, scope: Scope) -> Snapshot:
         native=market.native,
         native_wei=native_wei,
         balances=balances[0],
-        holdings=tuple(
-            _holding(lp, own, stakes.get(lp.pair), lost)
-            for lp, own in zip(lps, shares[0], strict=True)
-        ),
+        holdings=holdings[0],
         pairs=market.pairs,
         prices=market.prices,
         priority_fee_wei=0,
         held_out=held_out,
         trigger_prices=market.calm,
         watched=tuple(
-            Watched(
-                owner,
-                balances[i],
-                tuple(LpHolding(lp.pair, n, None) for lp, n in zip(lps, shares[i], strict=True)),
-            )
-            for i, owner in enumerate(wallets)
-            if i > 0
+            Watched(owner, balances[i], holdings[i]) for i, owner in enumerate(wallets) if i > 0
         ),
         gas_reserve=resolved.gas_reserve,
     )
+
+
+def _nth(stakes: Mapping[str, Sequence[Stake]], lp: LpSpec, index: int) -> Stake | None:
+    """The stake of a position that the wallet at ``index`` has."""
+    return stakes[lp.pair][index] if lp.pair in stakes else None
 
 
 def _holding(lp: LpSpec, own: int, stake: Stake | None, lost: Set[str]) -> LpHolding:

@@ -110,4 +110,4 @@ def _trusted(resolved: ResolvedPortfolio) -> Iterable[Call]:
 
 def _wild(resolved: ResolvedPortfolio, scope: Scope) -> Iterable[Call]:
     yield from token_calls(scope.tokens, wallets_of(resolved))
-    yield from farm_calls(scope.farms, resolved.portfolio.wallet)
+    yield from farm_calls(scope.farms, wallets_of(resolved))

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from rebalancer.amm.attribution import Attribution
 from rebalancer.amm.goals import Exposed
-from rebalancer.amm.valuation import by_wallet, shares_ppm
+from rebalancer.amm.valuation import WalletPart, by_wallet, shares_ppm
 from rebalancer.model import (
+    PPM,
     Exposure,
     PositionValue,
     Snapshot,
@@ -85,7 +86,14 @@ def status_document(
         "exposures": to_plain(valuation.exposures),
         "exposure_goals": [{**to_plain(e), "drift_ppm": e.drift_ppm} for e in on_exposures],
         "balances": to_plain(snapshot.balances),
-        "wallets": [{"wallet": w, "value_e8": e8} for w, e8 in _wallets(snapshot, valuation)],
+        "wallets": [
+            {
+                "wallet": part.wallet,
+                "value_e8": part.value_e8,
+                "positions": [{"name": p.name, "value_e8": p.value_e8} for p in part.positions],
+            }
+            for part in _wallets(snapshot, valuation)
+        ],
         "watched": to_plain(snapshot.watched),
         "prices": [
             {**to_plain(p), "age_s": snapshot.block.timestamp - p.updated_at}
@@ -244,20 +252,44 @@ def _amount_and_price(
     return quantity(held, token), unit_price(price)
 
 
-def _wallets(snapshot: Snapshot, valuation: Valuation) -> tuple[tuple[str, int], ...]:
+def _wallets(snapshot: Snapshot, valuation: Valuation) -> tuple[WalletPart, ...]:
     targets = [Target(position.name, position.target_ppm) for position in valuation.positions]
     return by_wallet(snapshot, targets)
 
 
 def _wallets_view(snapshot: Snapshot, valuation: Valuation) -> Table:
-    """Where the portfolio lies: what is traded, and what is only watched."""
-    table = new_table("Wallets", "wallet", "", "value", "weight", left=_LEFT)
+    """Where the portfolio lies: what is traded, what is only watched, and what each wallet has."""
+    table = new_table("Wallets", "wallet", "", "amount", "value", "weight", left=_LEFT)
     found = _wallets(snapshot, valuation)
-    weights = shares_ppm([value_e8 for _, value_e8 in found])
-    for (wallet, value_e8), weight in zip(found, weights, strict=True):
-        role = "trading" if wallet == snapshot.wallet else "watched"
-        table.add_row(wallet, role, money(value_e8, valuation.numeraire), percent(weight))
+    weights = shares_ppm([p.value_e8 for part in found for p in part.positions])
+    shares = iter(weights)
+    for part in found:
+        role = "trading" if part.wallet == snapshot.wallet else "watched"
+        own = [next(shares) for _ in part.positions]
+        worth = money(part.value_e8, valuation.numeraire)
+        table.add_row(part.wallet, role, "", worth, percent(sum(own)))
+        for position, weight in zip(part.positions, own, strict=True):
+            held = _held_by(part, position)
+            if held:
+                worth = money(position.value_e8, valuation.numeraire)
+                table.add_row(f"  {position.name}", "", held, worth, percent(weight))
     return table
+
+
+def _held_by(part: WalletPart, position: PositionValue) -> str:
+    """How much of a position a wallet has; empty for nothing."""
+    if position.lp is None:
+        token = next((a.token for a in part.own.balances if a.token.symbol == position.name), None)
+        raw = 0 if token is None else part.own.owned(token)
+        return "" if token is None or not raw else quantity(raw, token)
+    pair = part.own.pair(position.lp.pair)
+    if not position.value_e8 and not position.lp.shares:
+        return ""
+    both = [amount(position.lp.amount0, pair.token0), amount(position.lp.amount1, pair.token1)]
+    if position.lp.staked:
+        staked = percent(position.lp.staked * PPM // position.lp.shares)
+        both.append(f"staked {staked}")
+    return "\n".join(both)
 
 
 def _exposures(snapshot: Snapshot, valuation: Valuation) -> Table:

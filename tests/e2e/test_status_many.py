@@ -23,7 +23,10 @@ def watching(workspace: Workspace, name: str = "portfolio.yaml") -> str:
 
 def test_watch__counts_and_is_shown_wallet_by_wallet(workspace: Workspace) -> None:
     alone = workspace.run("status", "--json").json
-    assert alone["wallets"] == [{"wallet": TREASURY, "value_e8": alone["nav_e8"]}]
+    positions = [{"name": p["name"], "value_e8": p["value_e8"]} for p in alone["positions"]]
+    assert alone["wallets"] == [
+        {"wallet": TREASURY, "value_e8": alone["nav_e8"], "positions": positions}
+    ]
     watching(workspace)
     document = workspace.run("status", "--json").json
     trading, watched = document["wallets"]
@@ -35,7 +38,11 @@ def test_watch__counts_and_is_shown_wallet_by_wallet(workspace: Workspace) -> No
 
     shown = workspace.run("status").out
     assert "Wallets" in shown
-    assert any(ARBITRAGEUR in row and "watched" in row for row in shown.splitlines())
+    (row,) = (i for i, row in enumerate(shown.splitlines()) if ARBITRAGEUR in row)
+    assert "watched" in shown.splitlines()[row]
+    held = {p["name"] for p in watched["positions"] if p["value_e8"]}
+    below = [line.strip().split(" ")[0] for line in shown.splitlines()[row + 1 :]]
+    assert set(below[: len(held)]) == held, "what is where, below each wallet"
 
 
 def test_two_portfolios__one_block_and_each_as_by_itself(workspace: Workspace) -> None:

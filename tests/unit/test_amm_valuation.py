@@ -113,7 +113,8 @@ def test_value__native_above_the_gas_reserve__counts_as_its_wrapped_token() -> N
         "WETH", 26 * ETHER + ETHER * 4 // 10, 66_000 * E8, 653_465
     )
     assert valuation.native_value_e8 == 250 * E8
-    assert by_wallet(at, TARGETS) == (("0xwallet", 101_000 * E8),)
+    (part,) = by_wallet(at, TARGETS)
+    assert (part.wallet, part.value_e8) == ("0xwallet", 101_000 * E8)
 
 
 def test_value__native_below_the_gas_reserve__counts_nothing_and_owes_nothing() -> None:
@@ -137,7 +138,8 @@ def test_value__gas_reserve__wrapping_changes_nothing_to_the_unit() -> None:
 def test_value__a_watched_wallet__has_no_part_in_the_gas_reserve() -> None:
     cold = Watched("0xcold", (Amount(WETH, ETHER), Amount(USDC, 0), Amount(WBTC, 0)), ())
     at = replace(SNAPSHOT, gas_reserve=GasReserve(WETH, 0), watched=(cold,))
-    assert by_wallet(at, TARGETS) == (("0xwallet", 101_250 * E8), ("0xcold", 2_500 * E8))
+    parts = [(part.wallet, part.value_e8) for part in by_wallet(at, TARGETS)]
+    assert parts == [("0xwallet", 101_250 * E8), ("0xcold", 2_500 * E8)]
     assert value(at, TARGETS).nav_e8 == 103_750 * E8
 
 

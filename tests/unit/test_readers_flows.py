@@ -181,7 +181,7 @@ def test_watched_wallets__are_the_portfolio_as_well() -> None:
         (2, WETH.address, outside, STRANGER, 5),
         (3, WETH.address, STRANGER, outside, 2),
         (3, USDC.address, outside, WALLET, 4),
-        (4, PAIR.address, STRANGER, FARM, 9),  # the farm is the trading wallet's
+        (4, PAIR.address, STRANGER, FARM, 9),
         (5, LINK.address, FARM, STRANGER, 9),
     )
     found = read_flows(node, watched, POSITIONS, THEN)
@@ -189,7 +189,7 @@ def test_watched_wallets__are_the_portfolio_as_well() -> None:
         ("deposit", WETH.address, 5),
         ("trade", WETH.address, -2),
         ("trade", USDC.address, 4),
-        ("withdrawal", PAIR.address, -9),
+        ("claim", LINK.address, 9),
     ]
 
 

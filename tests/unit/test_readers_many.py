@@ -124,7 +124,8 @@ def test_watch__counts_in_nav_and_is_told_by_wallet() -> None:
     alone = [
         value(read_snapshot(some(), of(w)), resolved.targets).nav_e8 for w in (WALLET, SAFE, COLD)
     ]
-    assert split == tuple(zip((WALLET, SAFE, COLD), alone, strict=True))
+    assert [part.wallet for part in split] == [WALLET, SAFE, COLD]
+    assert [part.value_e8 for part in split] == alone
     assert 0 <= valuation.nav_e8 - sum(alone) <= 1  # LP shares of two wallets, rounded once
     assert valuation.exposures[0].raw > own + 4 * 10**18 - 1
 
