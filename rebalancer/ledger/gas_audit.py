@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rebalancer.ledger.moves import given_away_e8
 from rebalancer.ledger.queries import RebalanceRecord, rebalances, snapshot_of_plan
@@ -64,11 +64,15 @@ class RebalanceGas:
     expected_cost_e8: int
     traded_e8: int
     share_ppm: int | None
+    order: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GasTotal:
-    """Sums over the rebalances of one chain and numeraire; other gas and money does not add."""
+    """Sums over rebalances of one chain and numeraire; other gas and money does not add.
+
+    All of them, or with ``order``, an order's id, its slices.
+    """
 
     chain_id: int
     numeraire: str
@@ -82,14 +86,16 @@ class GasTotal:
     expected_cost_e8: int
     traded_e8: int
     share_ppm: int | None
+    order: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GasAudit:
-    """Rebalances oldest first, and their totals by chain and numeraire."""
+    """Rebalances oldest first, their totals by chain and numeraire, and those of each order."""
 
     rebalances: tuple[RebalanceGas, ...]
     totals: tuple[GasTotal, ...]
+    orders: tuple[GasTotal, ...] = ()
 
 
 def gas_audit(ledger: Ledger, portfolio: str | None = None) -> GasAudit:
@@ -107,7 +113,15 @@ def gas_audit(ledger: Ledger, portfolio: str | None = None) -> GasAudit:
     for item in audited:
         groups.setdefault((item.chain_id, item.numeraire), []).append(item)
     totals = tuple(_total(chain, name, items) for (chain, name), items in groups.items())
-    return GasAudit(rebalances=tuple(audited), totals=totals)
+    slices: dict[str, list[RebalanceGas]] = {}
+    for item in audited:
+        if item.order is not None:
+            slices.setdefault(item.order, []).append(item)
+    orders = tuple(
+        replace(_total(items[0].chain_id, items[0].numeraire, items), order=order_id)
+        for order_id, items in slices.items()
+    )
+    return GasAudit(rebalances=tuple(audited), totals=totals, orders=orders)
 
 
 def _rebalance(record: RebalanceRecord, snapshot: Snapshot) -> RebalanceGas:
@@ -130,6 +144,7 @@ def _rebalance(record: RebalanceRecord, snapshot: Snapshot) -> RebalanceGas:
         expected_cost_e8=plan.costs.gas_e8,
         traded_e8=traded_e8,
         share_ppm=_share(cost_e8, traded_e8),
+        order=plan.order,
     )
 
 

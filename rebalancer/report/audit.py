@@ -14,7 +14,7 @@ from rebalancer.model import PPM, format_units, mul_div_nearest, to_plain
 from rebalancer.report.layout import new_table
 from rebalancer.report.numbers import gwei, money, percent, short
 
-_LEFT = frozenset({"component", "transaction", "plan", "purpose", "state"})
+_LEFT = frozenset({"order", "component", "transaction", "plan", "purpose", "state"})
 
 
 def gas_view(audit: GasAudit) -> RenderableType:
@@ -22,6 +22,8 @@ def gas_view(audit: GasAudit) -> RenderableType:
     if not audit.rebalances:
         return Text("no rebalance has been mined yet")
     parts: list[RenderableType] = [_transactions(audit.rebalances)]
+    if audit.orders:
+        parts.append(_orders(audit.orders))
     for total in audit.totals:
         parts += [_components(total.lines, total.gas_used, total.numeraire), _total(total)]
     return Group(*parts)
@@ -42,6 +44,23 @@ def _transactions(items: Sequence[RebalanceGas]) -> RenderableType:
                 gwei(tx.effective_gas_price_wei),
                 money(tx.cost_e8, item.numeraire),
             )
+    return table
+
+
+def _orders(items: Sequence[GasTotal]) -> RenderableType:
+    """The slices of each order together."""
+    names = ("order", "slices", "transactions", "gas", "planned", "cost", "of traded")
+    table = new_table("Gas per order", *names, left=_LEFT)
+    for item in items:
+        table.add_row(
+            short(item.order or "", 12),
+            f"{item.rebalances}",
+            f"{item.transactions}",
+            f"{item.gas_used:,}",
+            f"{item.expected_gas:,}",
+            money(item.cost_e8, item.numeraire),
+            "" if item.share_ppm is None else percent(item.share_ppm),
+        )
     return table
 
 
