@@ -56,3 +56,6 @@ class Journal(Protocol):
 
         Versions of one nonce stand in the order in which they were signed.
         """
+
+    def given_up(self, chain_id: int, wallet: str) -> Sequence[tuple[Plan, SignedTransaction]]:
+        """Dropped transactions whose nonce nothing recorded has used: they may be mined yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -38,6 +39,37 @@ def open_bundles(connection: Connection, chain_id: int, wallet: str) -> list[tup
     return [
         (log.get(connection, Plan, plan_id), _by_nonce(bundle)) for plan_id, bundle in found.items()
     ]
+
+
+def given_up(
+    connection: Connection, chain_id: int, wallet: str
+) -> list[tuple[Plan, SignedTransaction]]:
+    """Dropped transactions whose nonce nothing that is mined has used, in the order of storing."""
+    columns = submissions.c
+    by_kind = (
+        select(columns.tx_hash, columns.plan_id, columns.bundle_id, columns.nonce)
+        .join(events, events.c.subject == columns.tx_hash)
+        .where(
+            columns.chain_id == chain_id,
+            columns.event.in_(log.latest_submissions()),
+            events.c.seq.in_(log.latest_transaction_events()),
+        )
+        .order_by(columns.event)
+    )
+    dropped = connection.execute(
+        by_kind.where(events.c.kind == "dropped", func.lower(columns.wallet) == wallet.lower())
+    ).all()
+    nonces = {row.nonce for row in dropped}
+    mined = connection.execute(
+        by_kind.where(events.c.kind == "mined", columns.nonce.in_(nonces))
+    ).all()
+    used = {(_transaction(connection, row).sender.lower(), row.nonce) for row in mined}
+    found = []
+    for row in dropped:
+        transaction = _transaction(connection, row)
+        if (transaction.sender.lower(), row.nonce) not in used:
+            found.append((log.get(connection, Plan, row.plan_id), transaction))
+    return found
 
 
 def outcome_of(connection: Connection, tx_hash: str) -> TransactionOutcome | None:
@@ -81,6 +113,10 @@ def last_rebalance_ts(
     if up_to_block is not None:
         statement = statement.where(outcomes.c.block_number <= up_to_block)
     return connection.execute(statement).scalar_one()
+
+
+def _transaction(connection: Connection, row: Any) -> SignedTransaction:
+    return _named(log.get(connection, Bundle, row.bundle_id), row.tx_hash)
 
 
 def _named(bundle: Bundle, tx_hash: str) -> SignedTransaction:

@@ -252,6 +252,11 @@ class Ledger:
         with self.reading() as connection:
             return pending.open_bundles(connection, chain_id, wallet)
 
+    def given_up(self, chain_id: int, wallet: str) -> Sequence[tuple[Plan, SignedTransaction]]:
+        """Dropped transactions whose nonce nothing recorded has used: they may be mined yet."""
+        with self.reading() as connection:
+            return pending.given_up(connection, chain_id, wallet)
+
     def record(
         self, event: Event, body: Any = None, check: Callable[[Connection], bool | None] = _always
     ) -> None:
@@ -300,7 +305,11 @@ class Ledger:
     def _prepare(self, create: bool) -> None:
         if not self._is_ledger():
             if not create:
-                raise LedgerError(f"there is no ledger at {self.where}", hint="check the path")
+                raise LedgerError(
+                    f"there is no ledger at {self.where}",
+                    hint="check the path; `rebalancer rebalance` makes one, and on each Anvil"
+                    " another",
+                )
             with dialect.translated(self.where):
                 dialect.use_wal(self._reader)
             self._create()

@@ -97,6 +97,7 @@ def check_unmined(
     """What the ledger calls open or dropped against the chain."""
     if receipt is not None:
         text = f"the ledger says {record.state}, the chain mined it in block {receipt.block_number}"
+        text += "; the next `rebalancer rebalance --execute`, or keeper, records it"
         yield _differs(record, "mined-unrecorded", text, record.state, receipt.block_hash)
     elif record.state == "dropped" and known is not None:
         text = "the ledger says dropped, the node still holds it: it may be mined yet"

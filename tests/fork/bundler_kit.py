@@ -200,6 +200,7 @@ class MemoryJournal:
 
     def record_outcome(self, outcome: TransactionOutcome) -> None:
         self.outcomes[outcome.tx_hash] = outcome
+        self.closed.discard(outcome.tx_hash)
         self._event("mined", outcome.tx_hash)
 
     def record_reorged(self, tx_hash: str, note: str) -> None:
@@ -238,6 +239,16 @@ class MemoryJournal:
                 every = sorted((*before, *left), key=lambda tx: tx.nonce)
                 found[bundle.plan_id] = plan, replace(bundle, transactions=tuple(every))
         return list(found.values())
+
+    def given_up(self, chain_id: int, wallet: str) -> Sequence[tuple[Plan, SignedTransaction]]:
+        last = {tx_hash: kind for kind, tx_hash in self.events}
+        stored = [(plan, tx) for plan, bundle in self.bundles for tx in bundle.transactions]
+        used = {(tx.sender, tx.nonce) for _, tx in stored if tx.tx_hash in self.outcomes}
+        return [
+            (plan, tx)
+            for plan, tx in stored
+            if last[tx.tx_hash] == "dropped" and (tx.sender, tx.nonce) not in used
+        ]
 
     def kinds(self) -> list[str]:
         return [kind for kind, _ in self.events]

@@ -5,27 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from bundler_kit import FEE_PPM, balances, make_plan
+from bundler_kit import FEE_PPM, GWEI, balances, make_plan
 
 from rebalancer.amm.liquidity import apply_burn, apply_mint
 from rebalancer.amm.swap import apply_swap
 from rebalancer.config.networks import Network, sort_tokens
 from rebalancer.devchain.accounts import MARKET_MAKER, TREASURY
 from rebalancer.devchain.cheats import call_of, mine_block, view
-from rebalancer.devchain.mainnet import WETH
+from rebalancer.devchain.mainnet import USDC, USDT, WETH
 from rebalancer.evm.rpc import Rpc
+from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
+    E8,
     PPM,
     AddLeg,
     Amount,
+    BlockRef,
     Leg,
+    LpHolding,
     PairState,
     Plan,
+    Price,
+    Rebalance,
     RemoveLeg,
+    Snapshot,
     SwapLeg,
     Token,
     UnwrapLeg,
+    Valuation,
     WrapLeg,
+    digest,
     forwards,
     mul_div_down,
     share_token,
@@ -148,3 +157,32 @@ def holdings(rpc: Rpc, tokens: list[Token], wallet: str = TREASURY) -> dict[Toke
     """Balances of tokens and of ether."""
     found = balances(rpc, [token for token in tokens if token != ETH], wallet)
     return {**found, ETH: int(rpc.call("eth_getBalance", wallet, "latest"), 16)}
+
+
+def decided(rpc: Rpc, ledger: Ledger, draft: Draft, **changes: Any) -> Plan:
+    """A recorded decision to do the draft, at round prices."""
+    plan, wallet = draft.plan(**changes), draft.wallet
+    head = rpc.call("eth_getBlockByNumber", hex(plan.block_number), False)
+    stamp, base_fee_wei = (int(head[key], 16) for key in ("timestamp", "baseFeePerGas"))
+    prices = tuple(
+        Price(token, dollars * E8, 10**token.decimals, "by hand", stamp)
+        for token, dollars in ((WETH, 3_000), (USDC, 1), (USDT, 1))
+    )
+    snapshot = Snapshot(
+        block=BlockRef(1, plan.block_number, plan.block_hash, stamp, base_fee_wei),
+        wallet=wallet,
+        numeraire="USD",
+        native=replace(prices[0], token=ETH),
+        native_wei=10**18,
+        balances=tuple(Amount(price.token, 0) for price in prices),
+        holdings=(LpHolding(share_of(draft.network, USDC, WETH).address, 1, None),),
+        pairs=(),
+        prices=prices,
+        priority_fee_wei=GWEI,
+    )
+    place = (plan.block_number, plan.block_hash)
+    valuation = Valuation(digest(snapshot), *place, "USD", 10**6 * E8, (), (), 3_000 * E8)
+    plan = replace(plan, parent=digest(valuation))
+    decision = Rebalance(plan.parent, *place, (), (), plan)
+    ledger.record_decision("treasury", "execute", snapshot, valuation, decision)
+    return plan

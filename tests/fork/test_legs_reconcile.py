@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bundler_kit import GWEI, give, pace, signer_of
-from legs_kit import ETH, Draft, give_shares, share_of
+from legs_kit import Draft, decided, give_shares, share_of
 
 from rebalancer.bundler.delegating import delegate
 from rebalancer.bundler.deploy import deploy
@@ -32,16 +32,8 @@ from rebalancer.ledger.reconcile import reconcile
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
     E8,
-    Amount,
-    BlockRef,
-    LpHolding,
     Plan,
-    Price,
-    Rebalance,
-    Snapshot,
     TransactionOutcome,
-    Valuation,
-    digest,
 )
 
 UNIT = 10**18
@@ -74,35 +66,6 @@ def everything(rpc: Rpc, network: Network, wallet: str = TREASURY) -> Draft:
     draft.add(USDT, WETH, bought.amount_out)
     draft.unwrap(UNIT // 2)
     return draft
-
-
-def decided(rpc: Rpc, network: Network, ledger: Ledger, draft: Draft) -> Plan:
-    """A recorded decision to do the draft."""
-    plan, wallet = draft.plan(), draft.wallet
-    head = rpc.call("eth_getBlockByNumber", hex(plan.block_number), False)
-    stamp, base_fee_wei = (int(head[key], 16) for key in ("timestamp", "baseFeePerGas"))
-    prices = tuple(
-        Price(token, dollars * E8, 10**token.decimals, "by hand", stamp)
-        for token, dollars in ((WETH, 3_000), (USDC, 1), (USDT, 1))
-    )
-    snapshot = Snapshot(
-        block=BlockRef(1, plan.block_number, plan.block_hash, stamp, base_fee_wei),
-        wallet=wallet,
-        numeraire="USD",
-        native=replace(prices[0], token=ETH),
-        native_wei=10**18,
-        balances=tuple(Amount(price.token, 0) for price in prices),
-        holdings=(LpHolding(share_of(network, USDC, WETH).address, SHARES, None),),
-        pairs=(),
-        prices=prices,
-        priority_fee_wei=GWEI,
-    )
-    place = (plan.block_number, plan.block_hash)
-    valuation = Valuation(digest(snapshot), *place, "USD", 10**6 * E8, (), (), 3_000 * E8)
-    plan = replace(plan, parent=digest(valuation))
-    decision = Rebalance(plan.parent, *place, (), (), plan)
-    ledger.record_decision("treasury", "execute", snapshot, valuation, decision)
-    return plan
 
 
 def by_allowance(rpc: Rpc, ledger: Ledger, plan: Plan) -> tuple[TransactionOutcome, ...]:
@@ -141,7 +104,7 @@ def test_every_kind__is_recorded_and_reconciles_to_the_wei(
         install_safe(rpc, SAFE, OWNERS, 2, payer=TREASURY)
         give(rpc, WETH, UNIT, SAFE)
         rpc.call("anvil_setBalance", SAFE, hex(2 * UNIT))
-    plan = decided(rpc, mainnet, ledger, everything(rpc, mainnet, wallet))
+    plan = decided(rpc, ledger, everything(rpc, mainnet, wallet))
 
     outcomes = way(rpc, ledger, plan)
 
@@ -161,7 +124,7 @@ def test_every_kind__is_recorded_and_reconciles_to_the_wei(
 
 
 def test_one_unit_off_in_any_fill__is_found(rpc: Rpc, mainnet: Network, ledger: Ledger) -> None:
-    plan = decided(rpc, mainnet, ledger, everything(rpc, mainnet))
+    plan = decided(rpc, ledger, everything(rpc, mainnet))
     truth = by_allowance(rpc, ledger, plan)[-1]
 
     for index, fill in enumerate(truth.fills):
@@ -203,7 +166,7 @@ def test_gifts_to_pairs__shares_too__are_noted_and_explained(
     draft.swap(WETH, DAI, UNIT)
     draft.remove(USDC, WETH, SHARES)
     draft.add(WETH, USDT, UNIT // 10)
-    plan = decided(rpc, mainnet, ledger, draft)
+    plan = decided(rpc, ledger, draft)
     give_shares(rpc, left, 7, left.address)
     pay = "transfer(address,uint256)"
     gifts = [call_of(WETH.address, pay, pair.address, 1_000) for pair in (entered, passed)]
