@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from rebalancer.errors import ConfigError, ExecutionError, LedgerError, Rebalanc
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
     from rebalancer.keeper.cycle import CycleResult
+    from rebalancer.keeper.reading import SharedReads
 
 #: Exit codes from harmless to worst: a cycle left to another process, ..., an untrue ledger.
 _BY_SEVERITY = (0, 7, 8, 4, 3, 1, 2, 5, 6)
@@ -47,12 +49,19 @@ def keeper(
     cycle. Exits with the worst code of the portfolios' last cycles.
     """
     from rebalancer.cli.session import Session
+    from rebalancer.keeper.reading import SharedReads
 
     sessions = [Session.open(path, networks, rpc_url, ledger) for path in portfolio]
     _check_names([session.resolved.portfolio.name for session in sessions])
     stop = Event() if once else stop_event()
-    watches = [Watch(session, execute, json, stop) for session in sessions]
+    reads = SharedReads()
+    watches = [Watch(session, execute, json, stop, reads) for session in sessions]
+
+    def begin(names: Sequence[str]) -> None:
+        reads.begin(w.due for w in watches if w.name in names and not w.halted)
+
     if once:
+        begin([watch.name for watch in watches])
         for watch in watches:
             watch.cycle()
         _exit(watches)
@@ -76,7 +85,7 @@ def keeper(
         for w in watches
         if execute and w.session.resolved.portfolio.execution is not None
     ]
-    run_schedule(jobs, stop)
+    run_schedule(jobs, stop, begin)
     note("stopped")
     _exit(watches)
 
@@ -84,8 +93,14 @@ def keeper(
 class Watch:
     """One portfolio under the keeper: what its cycles said, and whether it is halted."""
 
-    def __init__(self, session: Session, execute: bool, as_json: bool, stop: Event) -> None:
+    def __init__(
+        self, session: Session, execute: bool, as_json: bool, stop: Event, reads: SharedReads
+    ) -> None:
+        from rebalancer.keeper.reading import Turn
+
         self.session = session
+        self.due = session.due()
+        self._reads = Turn(reads, self.due)
         self.name = session.resolved.portfolio.name
         self.exit_code = 0
         self.halted = False
@@ -98,7 +113,7 @@ class Watch:
         if self.halted:
             return
         try:
-            result = self.session.cycle(self._execute)
+            result = self.session.cycle(self._execute, reads=self._reads)
         except RebalancerError as error:
             self._failed(error)
             return

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rebalancer.bundler.signer import Signer
     from rebalancer.evm.endpoints import Endpoints
     from rebalancer.keeper.cycle import CycleResult, Evaluation
+    from rebalancer.keeper.reading import Due, Reads
     from rebalancer.ledger.store import Ledger
     from rebalancer.model import Amount, Snapshot
 
@@ -53,10 +54,13 @@ class Session:
         from rebalancer.readers.chain import check_chain_id
 
         network = self.resolved.network
-        urls = split_urls(self.rpc_url or "") or self.environment.rpc_urls(network.rpc_url_env)
-        rpc = Endpoints.at(urls, network.chain_id, network.rpc.to_limits())
+        rpc = Endpoints.at(self._urls(), network.chain_id, network.rpc.to_limits())
         check_chain_id(rpc, network)
         return rpc
+
+    def _urls(self) -> tuple[str, ...]:
+        variable = self.resolved.network.rpc_url_env
+        return tuple(split_urls(self.rpc_url or "") or self.environment.rpc_urls(variable))
 
     @cached_property
     def anvil_instance(self) -> str | None:
@@ -139,7 +143,22 @@ class Session:
 
         return None if text is None else withdrawal_of(self.resolved, text)
 
-    def cycle(self, execute: bool, withdrawal: Amount | None = None) -> CycleResult:
+    def due(self) -> Due:
+        """The portfolio as one of several that are read together."""
+        from rebalancer.keeper.reading import Due
+
+        return Due(self.resolved, self._nodes(), lambda: self.rpc)
+
+    def _nodes(self) -> tuple[str, ...]:
+        """The nodes' addresses; none where they are not configured, which the first read says."""
+        try:
+            return self._urls()
+        except ConfigError:
+            return ()
+
+    def cycle(
+        self, execute: bool, withdrawal: Amount | None = None, reads: Reads | None = None
+    ) -> CycleResult:
         """One keeper cycle, holding the lease of whoever's nonce it may use while it may send."""
         from rebalancer.cli.keys import open_keys
         from rebalancer.cli.lane import open_lane
@@ -147,13 +166,21 @@ class Session:
 
         with self.ledger() as ledger:
             if not execute:
-                return run_dry(self.rpc, self.resolved, ledger, withdrawal)
+                return run_dry(self.rpc, self.resolved, ledger, withdrawal, reads)
             keys = open_keys(self)
             with self.leases(keys.signer):
                 lane = open_lane(self, keys.signer)
                 pace, owners = self.pace(), keys.owners
                 return run(
-                    self.rpc, self.resolved, ledger, keys.signer, pace, lane, withdrawal, owners
+                    self.rpc,
+                    self.resolved,
+                    ledger,
+                    keys.signer,
+                    pace,
+                    lane,
+                    withdrawal,
+                    owners,
+                    reads,
                 )
 
     @contextmanager

@@ -34,6 +34,7 @@ from rebalancer.keeper.orders import (
     consent_to,
     take_turn,
 )
+from rebalancer.keeper.reading import Reads
 from rebalancer.keeper.signing import sign_plan
 from rebalancer.ledger.codec import Approval
 from rebalancer.ledger.consent import newest_approval, pause_reason, use_approval
@@ -115,9 +116,11 @@ def look(
     block: int | None,
     ledger: Ledger | None,
     withdrawal: Amount | None,
+    reads: Reads | None = None,
 ) -> Inputs:
-    """Everything that a decision at ``block`` follows from."""
-    snapshot = inspect(rpc, read_snapshot(rpc, resolved, block))
+    """Everything that a decision at ``block`` follows from; ``reads``, if any, knows the head."""
+    read = read_snapshot(rpc, resolved, block) if reads is None else reads.snapshot()
+    snapshot = inspect(rpc, read)
     targets = resolved.targets_at(snapshot)
     return Inputs(
         snapshot=snapshot,
@@ -131,7 +134,11 @@ def look(
 
 
 def run_dry(
-    rpc: Rpc, resolved: ResolvedPortfolio, ledger: Ledger, withdrawal: Amount | None = None
+    rpc: Rpc,
+    resolved: ResolvedPortfolio,
+    ledger: Ledger,
+    withdrawal: Amount | None = None,
+    reads: Reads | None = None,
 ) -> CycleResult:
     """A cycle that ends before the signature: decided, recorded, simulated.
 
@@ -140,7 +147,7 @@ def run_dry(
     """
     portfolio = resolved.portfolio
     last_ts = ledger.last_rebalance_ts(portfolio.name)
-    inputs = look(rpc, resolved, last_ts, None, ledger, withdrawal)
+    inputs = look(rpc, resolved, last_ts, None, ledger, withdrawal, reads)
     order = current_order(ledger, portfolio.name)
     evaluation, _ = _decided(inputs, order)
     decision_id = _record(ledger, portfolio.name, "dry-run", evaluation)
@@ -165,20 +172,24 @@ def run(
     lane: Lane | None = None,
     withdrawal: Amount | None = None,
     owners: Sequence[Signer] = (),
+    reads: Reads | None = None,
 ) -> CycleResult:
     """A cycle that trades when it should; what an earlier run left open is settled first.
 
-    ``signer`` and ``owners`` are the keys that are at hand, as for ``sign_plan``.
+    ``signer`` and ``owners`` are the keys that are at hand, as for ``sign_plan``. ``reads`` reads
+    for several portfolios at once; what was sent makes it read again.
     """
     portfolio = resolved.portfolio
     lane = lane or Lane(signer=signer)
     lane.guard()
     lane = replace(lane, guard=_guard(lane, ledger, portfolio.name))
     recovered = recover(rpc, ledger, resolved.network.chain_id, portfolio.wallet, pace, lane)
+    if recovered and reads is not None:
+        reads.forget()
     check_not_paused(ledger, portfolio.name)
     last_ts = ledger.last_rebalance_ts(portfolio.name)
     check_not_stopped(ledger, portfolio.name)
-    inputs = look(rpc, resolved, last_ts, None, ledger, withdrawal)
+    inputs = look(rpc, resolved, last_ts, None, ledger, withdrawal, reads)
     order = current_order(ledger, portfolio.name)
     evaluation, ends = _decided(inputs, order)
     if order is None:
@@ -205,6 +216,8 @@ def run(
     check_not_paused(ledger, portfolio.name)
     if consent is not None:
         use_approval(ledger, consent, digest(plan) if order is None else order.order_id)
+    if reads is not None:
+        reads.forget()
     outcomes = submit(rpc, ledger, plan, prepared.bundle, pace, lane)
     order = None if order is None else after_slice(ledger, order, inputs)
     done = CycleResult(recovered, evaluation, decision_id, prepared.dry_run, outcomes, order=order)

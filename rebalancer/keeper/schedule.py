@@ -30,27 +30,40 @@ def trigger(schedule: Schedule) -> BaseTrigger:
     return IntervalTrigger(seconds=schedule.every, timezone="UTC")
 
 
-def run_schedule(jobs: Sequence[Job], stop: Event) -> None:
+def _due_together(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs of each schedule, in their order."""
+    found: dict[tuple[str | None, int | None], list[Job]] = {}
+    for job in jobs:
+        found.setdefault((job.schedule.cron, job.schedule.every), []).append(job)
+    return list(found.values())
+
+
+def run_schedule(
+    jobs: Sequence[Job], stop: Event, begin: Callable[[Sequence[str]], None] = lambda _: None
+) -> None:
     """Run every job once now and then by its schedule; returns after ``stop`` and the last cycle.
 
-    Cycles never overlap, not even of two portfolios: they share one lock. A cycle that is missed
-    because another took long is made up for once, not once per miss.
+    Cycles never overlap, not even of two portfolios: they share one lock. Jobs of one schedule are
+    due together and run one after the other; ``begin`` is told their names before the first of
+    them. A cycle that is missed because another took long is made up for once, not once per miss.
     """
     scheduler = BackgroundScheduler(timezone="UTC")
     turn = Lock()
 
-    def cycle(job: Job) -> None:
+    def cycles(due: Sequence[Job]) -> None:
         with turn:
-            if not stop.is_set():
-                job.run()
+            begin([job.name for job in due])
+            for job in due:
+                if not stop.is_set():
+                    job.run()
 
-    for job in jobs:
-        cycle(job)
+    cycles(jobs)
+    for due in _due_together(jobs):
         scheduler.add_job(
-            cycle,
-            trigger(job.schedule),
-            args=[job],
-            id=job.name,
+            cycles,
+            trigger(due[0].schedule),
+            args=[due],
+            id=due[0].name,
             coalesce=True,
             max_instances=1,
             misfire_grace_time=None,

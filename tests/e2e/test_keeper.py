@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -111,10 +111,10 @@ def test_surprise__halts_its_portfolio_alone(
     second.write_text(drifted.portfolio.read_text().replace("name: treasury", "name: second"))
     real = Session.cycle
 
-    def cycle(session: Session, execute: bool) -> object:
+    def cycle(session: Session, execute: bool, **more: Any) -> object:
         if session.resolved.portfolio.name == "treasury":
             raise ZeroDivisionError
-        return real(session, execute)
+        return real(session, execute, **more)
 
     monkeypatch.setattr(Session, "cycle", cycle)
     result = drifted.run("keeper", "--once", "-p", str(second))
@@ -123,3 +123,33 @@ def test_surprise__halts_its_portfolio_alone(
         result.out
     )
     assert "second: block" in result.out
+
+
+def second_of(workspace: Workspace) -> str:
+    """Another portfolio of the same wallet; its path."""
+    path = workspace.folder / "second.yaml"
+    path.write_text(workspace.portfolio.read_text().replace("name: treasury", "name: second"))
+    return str(path)
+
+
+def test_two_portfolios__dry__are_of_one_block(drifted: Workspace, devchain: DevChain) -> None:
+    """Blocks come while the first cycle works; both are read in one pass all the same."""
+    devchain.rpc.call("evm_setIntervalMining", 1)
+    try:
+        result = drifted.run("keeper", "--once", "--json", "-p", second_of(drifted))
+    finally:
+        devchain.rpc.call("evm_setIntervalMining", 0)
+        devchain.rpc.call("evm_setAutomine", True)
+    second, treasury = (json.loads(line) for line in result.out.splitlines())
+    assert (second["portfolio"], treasury["portfolio"]) == ("second", "treasury")
+    assert second["block"] == treasury["block"]
+    assert second["decision"] == treasury["decision"] == "rebalance"
+
+
+def test_two_portfolios__what_the_first_sends__the_second_has_read(drifted: Workspace) -> None:
+    """One wallet: what the second would have traded is done, and it sees that."""
+    result = drifted.run("keeper", "--once", "--json", "--execute", "-p", second_of(drifted))
+    first, second = (json.loads(line) for line in result.out.splitlines())
+    assert first["executed"]
+    assert second["block"]["number"] >= max(t["block_number"] for t in first["transactions"])
+    assert second["decision"] == "hold"

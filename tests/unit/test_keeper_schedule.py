@@ -62,3 +62,22 @@ def test_run__interval__repeats_and_never_overlaps() -> None:
     run_schedule([Job("a", every, cycle), Job("b", every, cycle)], stop)
     assert len(runs) >= 4
     assert not overlaps
+
+
+def test_run__jobs_of_one_schedule__begin_and_run_together() -> None:
+    stop, told, ran = threading.Event(), [], []
+
+    def begin(names: object) -> None:
+        told.append(names)
+        if len(told) == 3:
+            stop.set()
+
+    often, hourly = schedule(every="1s"), schedule(every="1h")
+    jobs = [
+        Job("a", often, lambda: ran.append("a")),
+        Job("x", hourly, lambda: ran.append("x")),
+        Job("b", often, lambda: ran.append("b")),
+    ]
+    run_schedule(jobs, stop, begin)
+    assert told == [["a", "x", "b"], *[["a", "b"]] * 2]
+    assert ran == ["a", "x", "b", "a", "b"]
