@@ -119,6 +119,7 @@ def cycle_document(result: CycleResult) -> dict[str, Any]:
             result.outcomes,
             result.after,
             gas_cost_e8(result),
+            beside_pools_e8(result),
         )
     return document
 
@@ -158,6 +159,7 @@ def show_cycle(result: CycleResult) -> None:
             result.outcomes,
             result.after,
             gas_cost_e8(result),
+            beside_pools_e8(result),
         )
     )
     if result.after_unread:
@@ -189,3 +191,18 @@ def gas_cost_e8(result: CycleResult) -> int:
     """What the cycle's transactions paid for gas, at the deciding snapshot's native price."""
     wei = sum(outcome.gas_cost_wei for outcome in result.outcomes)
     return result.evaluation.snapshot.native.value_up(wei)
+
+
+def beside_pools_e8(result: CycleResult) -> int:
+    """What left NAV by a gas reserve: gas paid from above it, and what filled it up."""
+    from rebalancer.model import Rebalance, UnwrapLeg, WrapLeg
+
+    snapshot, decision = result.evaluation.snapshot, result.evaluation.decision
+    if snapshot.gas_reserve is None or not isinstance(decision, Rebalance):
+        return 0
+    legs = decision.plan.legs
+    wrapped = sum(leg.amount for leg in legs if isinstance(leg, WrapLeg))
+    filled = sum(leg.amount for leg in legs if isinstance(leg, UnwrapLeg))
+    gas = sum(outcome.gas_cost_wei for outcome in result.outcomes)
+    above = max(snapshot.surplus_wei - wrapped, 0)
+    return snapshot.price(snapshot.gas_reserve.wrapped).value_up(min(gas, above) + filled)

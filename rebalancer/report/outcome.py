@@ -22,13 +22,15 @@ def outcome_document(
     outcomes: Sequence[TransactionOutcome],
     after: Valuation | None,
     native_cost_e8: int,
+    beside_e8: int = 0,
 ) -> dict[str, Any]:
     """Transactions, fills, weights and NAV as plain data; values in 1e-8 of the numeraire.
 
     ``after`` is None when the portfolio could not be read any more: then there are no weights and
     no NAV, but what was done is told all the same.
     ``nav.cost_e8`` is what the NAV lost at the prices of either block, gas not included, which is
-    paid from the native balance beside it: ``nav.gas_e8``.
+    paid from the native balance beside it: ``nav.gas_e8``. With a gas reserve ``beside_e8`` of the
+    loss is none of the pools': gas that was paid from what counts, and what filled the reserve.
     """
     execute = outcomes[-1]
     document: dict[str, Any] = {
@@ -52,7 +54,7 @@ def outcome_document(
             "numeraire": after.numeraire,
             "before_e8": before.nav_e8,
             "after_e8": after.nav_e8,
-            "cost_e8": before.nav_e8 - after.nav_e8,
+            "cost_e8": before.nav_e8 - after.nav_e8 - beside_e8,
             "planned_after_e8": plan.nav_after_e8,
             "gas_e8": native_cost_e8,
         },
@@ -65,13 +67,14 @@ def outcome_view(
     outcomes: Sequence[TransactionOutcome],
     after: Valuation | None,
     native_cost_e8: int,
+    beside_e8: int = 0,
 ) -> RenderableType:
     """Transactions, fills against the plan, weights and NAV before and after."""
     done = Group(_transactions(outcomes), _filled(plan, outcomes))
     if after is None:
         return done
     numeraire = after.numeraire
-    cost = before.nav_e8 - after.nav_e8
+    cost = before.nav_e8 - after.nav_e8 - beside_e8
     total = Text.assemble(
         ("NAV ", "dim"),
         f"{money(before.nav_e8, numeraire)} -> {money(after.nav_e8, numeraire)} {numeraire}",

@@ -105,6 +105,11 @@ def test_only_ether__is_wrapped_traded_and_reconciled_to_the_wei(user: User) -> 
     assert wrap["kind"] == "wrap"
     sold = sum(leg["amount_in"] for leg in swaps if leg["token_in"]["symbol"] == "WETH")
     assert wrap["amount"] == sold
+    # What the pools took is what they were to take; the gas stands beside it.
+    costs, nav = done["plan"]["costs"], done["nav"]
+    planned = costs["fee_e8"] + costs["impact_e8"] + costs["off_oracle_e8"]
+    assert abs(nav["cost_e8"] - planned) <= 1
+    assert nav["before_e8"] - nav["after_e8"] == nav["cost_e8"] + nav["gas_e8"]
     # To the wei: what was wrapped and what the gas cost, and no WETH is left over.
     assert user.native_wei == before - sold - gas_of(done)
     after = user.run("status", "--json").json
@@ -148,6 +153,9 @@ def test_reserve_that_is_short__is_filled_by_the_plan_and_said(user: User) -> No
     assert done["plan"]["legs"][-1]["kind"] == "unwrap"
     assert done["plan"]["legs"][-1]["amount"] == RESERVE - RESERVE // 5
     assert user.native_wei == RESERVE - gas_of(done)
+    costs, nav = done["plan"]["costs"], done["nav"]
+    planned = costs["fee_e8"] + costs["impact_e8"] + costs["off_oracle_e8"]
+    assert nav["cost_e8"] == planned
     text = "0.4 WETH are unwrapped to fill up the gas reserve of 0.5 ETH"
     assert text in [limit["text"] for limit in done["limits"]]
     assert user.run("audit", "reconcile").code == 0
