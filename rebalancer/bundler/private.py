@@ -117,7 +117,9 @@ class FlashbotsSubmitter:
             answer = json.loads(self.post(encoded, headers))
             error = answer.get("error")
         except (ValueError, AttributeError):
-            raise RpcUnavailable("the relay did not answer with JSON-RPC") from None
+            raise RpcUnavailable(
+                "the relay did not answer with JSON-RPC", hint="check REBALANCER_RELAY_URL in .env"
+            ) from None
         if isinstance(error, dict):
             code, message = error.get("code", 0), str(error.get("message", "unknown error"))
             raise RpcError(method, code if isinstance(code, int) else 0, message)

@@ -183,7 +183,10 @@ def execution_call(proposal: Proposal, safe: SafeAccount, signatures: dict[str, 
     Raises ConfigError when they are of too few owners, or of somebody else.
     """
     if strangers := sorted(signatures.keys() - set(safe.owners)):
-        raise ConfigError(f"{strangers[0]} is no owner of the Safe {safe.address}")
+        raise ConfigError(
+            f"{strangers[0]} is no owner of the Safe {safe.address}",
+            hint=f"its owners are {', '.join(safe.owners)}",
+        )
     if len(signatures) < safe.threshold:
         raise ConfigError(
             f"the Safe {safe.address} asks for {safe.threshold} signatures, there are"

@@ -79,7 +79,8 @@ class LocalSigner:
             key = Account.decrypt(keystore, password)
         except ValueError:
             raise ConfigError(
-                f"the password does not open the keystore {path}", hint="check the password"
+                f"the password does not open the keystore {path}",
+                hint="check the password, or the password file that belongs to this keystore",
             ) from None
         except (TypeError, KeyError, AttributeError, NotImplementedError):
             raise ConfigError(

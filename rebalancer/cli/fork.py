@@ -20,7 +20,9 @@ def fork(
         Path | None,
         typer.Option(help="Load this mainnet block state and fork it.", metavar="FILE"),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the fork; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(help="Port of the fork; 0 takes a free one.", min=0, max=65535)
+    ] = 0,
     move: Annotated[
         list[str] | None,
         typer.Option(help="Move a price and let arbitrage follow, for example WETH=+25%."),
@@ -72,7 +74,9 @@ def parse_move(text: str) -> tuple[str, int]:
     except ValueError:
         ppm = None
     if not symbol or ppm is None or ppm <= -1_000_000:
-        raise ConfigError(f"--move {text}: write it like WETH=+25% or WETH=-10%")
+        raise ConfigError(
+            f"--move {text} is no move of a price", hint="write it like WETH=+25% or WETH=-10%"
+        )
     return symbol, ppm
 
 

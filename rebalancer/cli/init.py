@@ -36,7 +36,9 @@ def init(
             shutil.copyfile(source, target)
             written.append(str(target))
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from None
+        raise ConfigError(
+            f"{folder} cannot be written: {error.strerror}", hint="name another folder"
+        ) from None
     if json:
         show_json({"written": written, "kept": kept})
         return

@@ -131,7 +131,7 @@ class Watch:
         self._say(document, "; ".join([_summary(result) + summary(result), *changed]))
 
     def _failed(self, error: RebalancerError) -> None:
-        from rebalancer.cli.output import error_document
+        from rebalancer.cli.output import error_document, way_out
 
         self.exit_code = error.exit_code
         follow_up = "skipped this cycle"
@@ -142,10 +142,10 @@ class Watch:
         elif self._halts(error):
             follow_up = "halted this portfolio until the keeper is restarted"
             self.halted = True
-        way_out = f"; way out: {error.hint}" if error.hint else ""
+        follows = f"; way out: {way_out(error)}"
         self._say(
             {"portfolio": self.name, "error": error_document(error), "follow_up": follow_up},
-            f"{type(error).__name__}: {error}{way_out}; {follow_up}",
+            f"{type(error).__name__}: {error}{follows}; {follow_up}",
         )
 
     def _halts(self, error: RebalancerError) -> bool:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rebalancer.errors import RebalancerError
+from rebalancer.errors import (
+    ConfigError,
+    ExecutionError,
+    LedgerError,
+    PlanError,
+    ReadError,
+    RebalancerError,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -54,12 +61,28 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+#: The way out where an error does not bring one: what to do about its class.
+_WAYS_OUT = (
+    (LedgerError, "trade no further before `rebalancer audit reconcile` says what is wrong"),
+    (ExecutionError, "look at `rebalancer doctor`, and at the transaction, before going on"),
+    (PlanError, "nothing was signed; plan again, and report it if it stays (--debug)"),
+    (ReadError, "try again, or through another RPC endpoint; `rebalancer doctor` shows each"),
+    (ConfigError, "correct it as it says; the README explains every key, flag and variable"),
+)
+
+
+def way_out(error: RebalancerError) -> str:
+    """What to do about it, never empty: the error's own hint, or that of its class."""
+    ways = (text for kind, text in _WAYS_OUT if isinstance(error, kind))
+    return error.hint or next(ways, "run it again with --debug, and report what it prints")
+
+
 def error_document(error: RebalancerError) -> dict[str, Any]:
     """An error as plain data."""
     return {
         "type": type(error).__name__,
         "message": str(error),
-        "hint": error.hint,
+        "hint": way_out(error),
         "exit_code": error.exit_code,
     }
 
@@ -69,7 +92,6 @@ def show_error(error: RebalancerError, as_json: bool) -> None:
     if as_json:
         show_json({"error": error_document(error)})
     sys.stderr.write(f"error: {error}\n")
-    if error.hint:
-        sys.stderr.write(f"  way out: {error.hint}\n")
+    sys.stderr.write(f"  way out: {way_out(error)}\n")
     for line in getattr(error, "__notes__", ()):
         sys.stderr.write(f"  note: {line}\n")

@@ -33,7 +33,10 @@ def read_claim(path: Path) -> tuple[str, Inputs]:
         inputs = TypeAdapter(Inputs).validate_json(json.dumps(document["inputs"]), strict=True)
         claimed = to_json({k: v for k, v in document.items() if k not in _ADDED})
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}",
+            hint="name a file that `rebalancer plan --json` wrote",
+        ) from None
     except (ValidationError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(
             f"{path} is no plan with its inputs", hint="make one with `rebalancer plan --json`"

@@ -210,6 +210,10 @@ class Session:
         """
         beside = self.portfolio_path.parent / f"{self.resolved.portfolio.name}.sqlite"
         named = self.ledger_name or self.environment.get(LEDGER) or str(beside)
+        if "://" not in named and Path(named).is_dir():
+            raise ConfigError(
+                f"{named} is a folder, not a ledger", hint="name a file in it: --ledger FILE"
+            )
         if self.anvil_instance is None:
             return named
         if "://" in named:

@@ -15,6 +15,7 @@ from rebalancer.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+_README = "every key and how its value is written is in the README, under Configuration"
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -38,11 +39,13 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 
 def load_networks(path: Path) -> dict[str, Network]:
     """All networks of a networks.yaml, by name."""
-    document = _read(path, "networks.yaml")
+    document = _read(
+        path, "networks.yaml", "run `rebalancer init` to write one, or correct --networks"
+    )
     networks: dict[str, Network] = {}
     for name, body in document.items():
         if not isinstance(body, dict):
-            raise ConfigError(f"{path}: {name}: expected the keys of a network")
+            raise ConfigError(f"{path}: {name}: expected the keys of a network", hint=_README)
         network = _validate(Network, {"name": name, **body}, path, str(name))
         networks[str(name)] = network
         for symbol, spec in network.tokens.items():
@@ -69,7 +72,8 @@ def load_portfolio(path: Path, networks_path: Path | None = None) -> ResolvedPor
     if portfolio.numeraire != "USD" and "min_trade" not in portfolio.policy.model_fields_set:
         raise ConfigError(
             f"{path}: policy.min_trade is missing: of {portfolio.numeraire} as numeraire its "
-            "default, 100, would be a fortune"
+            "default, 100, would be a fortune",
+            hint=f"say in {portfolio.numeraire} what is too little to trade",
         )
     try:
         return resolve(portfolio, networks[portfolio.network])
@@ -101,7 +105,10 @@ def _distinct_addresses(path: Path, network: Network) -> None:
     for symbol, spec in network.tokens.items():
         if spec.address in seen:
             text = f"{symbol} has the address of {seen[spec.address]}"
-            raise ConfigError(f"{path}: {network.name}.tokens.{symbol}: {text}")
+            raise ConfigError(
+                f"{path}: {network.name}.tokens.{symbol}: {text}",
+                hint="its balance would count twice: correct the address, or take one of them out",
+            )
         seen[spec.address] = symbol
 
 
@@ -123,17 +130,22 @@ def _read(path: Path, what: str, hint: str = "") -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist", hint=hint) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise ConfigError(
+            f"{path} cannot be read: {reason}", hint=f"name {what}: a text file in YAML"
+        ) from None
     except (TypeError, RecursionError):
         # A key that is a list, or brackets without end.
-        raise ConfigError(f"{path}: expected plain keys and values") from None
+        raise ConfigError(f"{path}: expected plain keys and values", hint=_README) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(f"{path}{where}: {problem}") from None
+        raise ConfigError(
+            f"{path}{where}: {problem}", hint="it is YAML: look at indents, colons and quotes there"
+        ) from None
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} is not {what}: expected keys and values")
+        raise ConfigError(f"{path} is not {what}: expected keys and values", hint=_README)
     return document
 
 
@@ -146,7 +158,7 @@ def _validate(model: type[Model], data: Any, path: Path, prefix: str) -> Model:
         errors.sort(key=lambda e: e["type"] != "extra_forbidden")
         text = _explain(model, errors[0]["type"], errors[0]["loc"], errors[0]["msg"], prefix)
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise ConfigError(f"{path}: {text}{more}") from None
+        raise ConfigError(f"{path}: {text}{more}", hint=_README) from None
 
 
 def _explain(
@@ -158,6 +170,8 @@ def _explain(
     if kind == "missing":
         return f"{key}: this key is missing"
     message = message.removeprefix("Value error, ")
+    if kind == "string_type" and "address" not in message:
+        message += " (write it in quotes)"
     return f"{key}: {message}" if key else message
 
 
@@ -181,7 +195,10 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 def _known(path: Path, key: str, name: str, known: Any) -> None:
     if name not in known:
-        raise ConfigError(f"{path}: {key}: {name!r} is unknown{_suggest(name, known)}")
+        raise ConfigError(
+            f"{path}: {key}: {name!r} is unknown{_suggest(name, known)}",
+            hint=f"known are {', '.join(map(str, known))}" if known else "none is defined",
+        )
 
 
 def _suggest(name: str, known: Any) -> str:

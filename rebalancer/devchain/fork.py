@@ -64,7 +64,10 @@ def open_fork(
     the state file is not one, RpcUnavailable or ChainMismatch for an upstream that is not mainnet.
     """
     if upstream_url is not None and state is not None:
-        raise ConfigError("either an endpoint or a state file can be forked, not both")
+        raise ConfigError(
+            "either an endpoint or a state file can be forked, not both",
+            hint="leave one of them away",
+        )
     with ExitStack() as starting:
         if upstream_url is not None:
             _check_upstream(upstream_url)

@@ -61,10 +61,15 @@ def withdrawal_of(resolved: ResolvedPortfolio, text: str) -> Amount:
 
     number, _, symbol = text.strip().partition(" ")
     symbol = symbol.strip()
+    if not symbol:
+        raise ConfigError(
+            f"--raise {text!r} is not an amount and a token",
+            hint='write it like --raise "50000 USDC"',
+        )
     if symbol not in resolved.network.tokens:
         raise ConfigError(
-            f"--raise {text!r} names no token of {resolved.network.name}",
-            hint='write an amount and a token, like --raise "50000 USDC"',
+            f"--raise {text!r}: {resolved.network.name} has no token {symbol!r}",
+            hint=f"it has {', '.join(resolved.network.tokens)}",
         )
     token = resolved.network.token(symbol)
     try:

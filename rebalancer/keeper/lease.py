@@ -29,7 +29,8 @@ def hold_lease(folder: Path, chain_id: int, wallet: str) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise LedgerError(
-            f"no lease can be taken in {folder}: {os.strerror(error.errno or 0)}"
+            f"no lease can be taken in {folder}: {os.strerror(error.errno or 0)}",
+            hint="make the folder writable, or name another with XDG_STATE_HOME",
         ) from None
     try:
         yield

@@ -35,7 +35,8 @@ def release_all(folder: Path) -> bool:
         return False
     except OSError as error:
         raise LedgerError(
-            f"the kill switch in {folder} cannot be released: {os.strerror(error.errno or 0)}"
+            f"the kill switch in {folder} cannot be released: {os.strerror(error.errno or 0)}",
+            hint=f"delete the file {_FILE} there yourself",
         ) from None
     return True
 

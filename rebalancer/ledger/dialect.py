@@ -133,7 +133,11 @@ def _make_file(path: Path, create: bool) -> None:
     try:
         if not create:
             if not path.is_file():
-                raise LedgerError(f"there is no ledger at {path}", hint="check the path")
+                raise LedgerError(
+                    f"there is no ledger at {path}",
+                    hint="check the path; `rebalancer rebalance` makes one, and on each Anvil"
+                    " another",
+                )
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

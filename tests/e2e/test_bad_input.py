@@ -212,3 +212,84 @@ def test_init__never_over_a_file(workspace: Workspace) -> None:
     assert result.code == 0
     assert "portfolio.yaml" in result.json["kept"]
     assert workspace.portfolio.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says", "way_out"),
+    [
+        (["plan", "-p", "."], 2, ". cannot be read: Is a directory", "a text file in YAML"),
+        (["plan", "--networks", "nope.yaml"], 2, "nope.yaml does not exist", "--networks"),
+        (["plan", "--raise", "USDC"], 2, "is not an amount and a token", '"50000 USDC"'),
+        (["plan", "--raise", "5 USDX"], 2, "mainnet has no token 'USDX'", "it has WETH"),
+        (["plan", "--raise", "-5 USDC"], 2, "asks for nothing", "above 0"),
+        (["plan", "--verify", "nope.json"], 2, "nope.json cannot be read", "plan --json"),
+        (["rebalance", "--ledger", "."], 2, ". is a folder, not a ledger", "--ledger FILE"),
+        (["audit", "gas", "--ledger", "nope.sqlite"], 6, "no ledger", "rebalancer rebalance"),
+        (["fork", "--move", "WETH"], 2, "--move WETH is no move", "WETH=+25%"),
+        (["fork", "--port", "99999"], 2, "Invalid value for '--port'", "--help"),
+    ],
+)
+def test_typical_mistakes__each_with_its_way_out(
+    workspace: Workspace, args: list[str], code: int, says: str, way_out: str
+) -> None:
+    given = [] if args[0] == "fork" or "-p" in args else ["-p", str(workspace.portfolio)]
+    chain = [] if args[0] == "fork" else ["--rpc-url", workspace.rpc_url]
+
+    result = workspace.bare(*args, *given, *chain)
+
+    assert result.code == code
+    assert says in result.err
+    assert way_out in result.err
+    assert "should not have happened" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("uniswap_v2:WETH/USDC", "uniswap_v2:WETH/USDX", "no token 'USDX'; it has WETH"),
+        ("uniswap_v2:WETH/USDC", "uniswap:WETH/USDC", "no amm 'uniswap'; it has uniswap_v2"),
+        ("target: 40%", "target: -40%", "'-40%' is not a ratio"),
+        ("network: mainnet", "network: mainet", "did you mean 'mainnet'?"),
+        ('wallet: "0xf39', "wallet: 0xf39", "write it in quotes"),
+    ],
+)
+def test_mistakes_in_the_portfolio_file__each_with_its_way_out(
+    workspace: Workspace, old: str, new: str, says: str
+) -> None:
+    text = workspace.portfolio.read_text().replace(old, new, 1)
+    workspace.portfolio.write_text(text.replace('92266"', "92266") if "wallet" in old else text)
+
+    result = workspace.run("plan")
+
+    assert result.code == 2
+    assert says in result.err
+    assert "  way out: " in result.err
+
+
+def test_keystore__wrong_password_and_wrong_file(
+    drifted: Workspace, devchain: DevChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    from eth_account import Account
+
+    store = drifted.folder / "key.json"
+    store.write_text(json.dumps(Account.from_key("0x" + "11" * 32).encrypt("right", iterations=2)))
+    monkeypatch.setenv("REBALANCER_KEYSTORE", str(store))
+    refused(drifted, devchain, 2, "its password is not")
+    monkeypatch.setenv("REBALANCER_KEYSTORE_PASSWORD", "wrong")
+    refused(drifted, devchain, 2, "the password does not open the keystore")
+    monkeypatch.setenv("REBALANCER_KEYSTORE", str(drifted.folder / "nope.json"))
+    refused(drifted, devchain, 2, "cannot be read")
+
+
+def test_every_class_of_error_has_a_way_out() -> None:
+    from rebalancer import errors
+    from rebalancer.cli.output import way_out
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    assert len(kinds) > 15
+    for kind in kinds:
+        if issubclass(kind, errors.RebalancerError):
+            assert way_out(kind("what")), kind
+            assert way_out(kind("what", hint="that")) == "that"
