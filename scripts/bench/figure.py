@@ -12,6 +12,7 @@ class Figure:
 
     With a peer measured in the same run, ``ratio`` is value over peer_value and ``target`` is
     the most that the ratio may be; without one, ``ratio`` is None and ``target`` bounds the value.
+    A peer that gave no figure (not installed, or it could not do it) leaves open whether it is met.
     """
 
     name: str
@@ -27,8 +28,8 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        measured = self.value if self.ratio is None else self.ratio
-        return None if self.target is None else measured <= self.target
+        measured = self.value if self.peer is None else self.ratio
+        return None if self.target is None or measured is None else measured <= self.target
 
     def line(self) -> str:
         """The figure as the benchmark prints it."""
