@@ -69,6 +69,10 @@ class _Run:
             before = legs[index - 1] if index else None
             if not isinstance(before, SwapLeg) or not _feeds(before, leg):
                 raise PlanError(f"leg {index} is chained, but the leg before does not feed it")
+        if isinstance(leg, AddLeg | RemoveLeg):
+            self._lp_pair(index, leg)
+        elif isinstance(leg, SwapLeg):
+            self._swap_pair(index, leg)
         for amount in leg.takes:
             self._take(index, amount)
         if isinstance(leg, SwapLeg):
@@ -96,9 +100,7 @@ class _Run:
         self.balances[amount.token] = held - amount.raw
 
     def _swap(self, index: int, leg: SwapLeg) -> None:
-        pair = self._pair(index, leg.pair, {leg.token_in, leg.token_out}, "swaps on")
-        if (leg.amm, leg.fee_ppm) != (pair.amm, pair.fee_ppm):
-            raise PlanError(f"leg {index} names another amm or fee than {pair.name} has")
+        pair = self._swap_pair(index, leg)
         self.pairs[leg.pair], amount_out = apply_swap(pair, leg.token_in, leg.amount_in)
         if amount_out != leg.amount_out:
             raise PlanError(
@@ -140,6 +142,12 @@ class _Run:
         self.holdings[leg.pair] = replace(
             held, shares=left, entry=held.entry if left else None, lots=lots
         )
+
+    def _swap_pair(self, index: int, leg: SwapLeg) -> PairState:
+        pair = self._pair(index, leg.pair, {leg.token_in, leg.token_out}, "swaps on")
+        if (leg.amm, leg.fee_ppm) != (pair.amm, pair.fee_ppm):
+            raise PlanError(f"leg {index} names another amm or fee than {pair.name} has")
+        return pair
 
     def _lp_pair(self, index: int, leg: AddLeg | RemoveLeg) -> PairState:
         pair = self._pair(index, leg.pair, {leg.token0, leg.token1}, "moves liquidity of")

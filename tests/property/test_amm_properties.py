@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rebalancer.amm import (
     UINT112_MAX,
+    added_amounts,
     against_entry,
     amount_out_at_spot,
     amount_to_fee_band,
@@ -26,6 +27,7 @@ from rebalancer.amm import (
     redeemable,
     shares_ppm,
     spot_value_e8,
+    whole_amounts,
 )
 from rebalancer.errors import Infeasible
 from rebalancer.model import PPM, LpEntry, PairState, Price, Token
@@ -300,3 +302,21 @@ def test_redeemable__in_parts_is_never_more_than_at_once(
     split = [redeemable(pair, each) for each in (part, shares - part)]
     for side in (0, 1):
         assert 0 <= whole[side] - sum(each[side] for each in split) <= 1
+
+
+@thorough
+@given(reserves, reserves, amounts, amounts)
+def test_whole_amounts_are_taken_whole_and_are_all_but_a_unit(
+    reserve0: int, reserve1: int, most0: int, most1: int
+) -> None:
+    pair = PairState("0xpair", "v2", T0, T1, 3_000, reserve0, reserve1, 1, 0, False)
+    whole = whole_amounts(reserve0, reserve1, most0, most1)
+    assert 0 <= whole[0] <= most0
+    assert 0 <= whole[1] <= most1
+    assert added_amounts(pair, *whole) == whole
+    # Of what the executor would take of all of it, at most a unit of the coarser side is missing.
+    taken = added_amounts(pair, most0, most1)
+    coarser = 0 if reserve0 < reserve1 else 1
+    assert abs(taken[coarser] - whole[coarser]) <= 1
+    assert taken[0] <= most0
+    assert taken[1] <= most1

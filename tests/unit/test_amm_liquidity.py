@@ -8,6 +8,7 @@ import pytest
 
 from rebalancer.amm import (
     UINT112_MAX,
+    added_amounts,
     apply_burn,
     apply_mint,
     apply_swap,
@@ -15,6 +16,7 @@ from rebalancer.amm import (
     mint_shares,
     protocol_fee_shares,
     redeemable,
+    whole_amounts,
 )
 from rebalancer.errors import Infeasible
 from rebalancer.model import PairState, Token
@@ -140,3 +142,20 @@ def test_mint__reserve_at_uint112__is_the_last_that_fits() -> None:
 def test_mint__shares_without_reserves__is_refused() -> None:
     with pytest.raises(Infeasible, match="no reserves"):
         apply_mint(replace(EMPTY, total_supply=1_000), ETHER, ETHER)
+
+
+def test_added__all_of_one_and_of_the_other_what_the_ratio_asks_rounded_down() -> None:
+    pair = replace(EMPTY, reserve0=10 * ETHER, reserve1=3 * ETHER, total_supply=5 * ETHER)
+    assert added_amounts(pair, 100, ETHER) == (100, 30)
+    assert added_amounts(pair, ETHER, 100) == (333, 100)
+    assert added_amounts(pair, 101, 30) == (101, 30)
+    # 333 of the first ask for 99 of the second: what is left of the 100 would stay in the wallet.
+    assert added_amounts(pair, 333, 100) == (333, 99)
+    assert whole_amounts(10 * ETHER, 3 * ETHER, ETHER, 100) == (334, 100)
+    assert added_amounts(pair, 334, 100) == (334, 100)
+    assert whole_amounts(3 * ETHER, 10 * ETHER, 100, ETHER) == (100, 333)
+    assert whole_amounts(3 * ETHER, 10 * ETHER, 100, 332) == (99, 330)
+
+
+def test_added__to_an_empty_pair__both_whole() -> None:
+    assert added_amounts(EMPTY, 5, 7) == whole_amounts(0, 0, 5, 7) == (5, 7)
