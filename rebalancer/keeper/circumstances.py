@@ -94,9 +94,10 @@ def _deposits(
     expected = expected_balances(ledger, name, snapshot.block.timestamp, up_to_block)
     positions = {target.position for target in targets}
     return tuple(
-        Amount(a.token, a.raw - expected[a.token])
+        Amount(a.token, owned - expected[a.token])
         for a in snapshot.balances
-        if a.token.symbol in positions and a.raw > expected.get(a.token, a.raw)
+        for owned in [snapshot.owned(a.token)]
+        if a.token.symbol in positions and owned > expected.get(a.token, owned)
     )
 
 

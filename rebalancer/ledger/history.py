@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Select, func, select
 
 from rebalancer.ledger import log
 from rebalancer.ledger.schema import decisions, outcomes, submissions
 from rebalancer.ledger.store import Ledger
-from rebalancer.model import Plan, Price, Snapshot, Token
+from rebalancer.model import Amount, Plan, Price, Snapshot, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,9 @@ def expected_balances(
     """What the wallet would hold if nothing had come or gone since the last rebalance.
 
     The balances that its plan was made on, and its net changes; before the first rebalance, the
-    balances of the first recorded decision. Empty where nothing is recorded. With ``up_to_block``
-    the last rebalance that was executed by the end of that block.
+    balances of the first recorded decision. Empty where nothing is recorded. Ether above a gas
+    reserve counts as wrapped, before the gas that was paid. With ``up_to_block`` the last rebalance
+    that was executed by the end of that block.
     """
     columns = decisions.c
     with ledger.reading() as connection:
@@ -106,8 +107,13 @@ def expected_balances(
 def _balances(
     connection: Connection, snapshot: str, changes: Mapping[Token, int]
 ) -> Mapping[Token, int]:
-    balances = log.get(connection, Snapshot, snapshot).balances
-    return {a.token: a.raw + changes.get(a.token, 0) for a in balances}
+    before = log.get(connection, Snapshot, snapshot)
+    after = replace(
+        before,
+        balances=tuple(Amount(a.token, a.raw + changes.get(a.token, 0)) for a in before.balances),
+        native_wei=before.native_wei + changes.get(before.native.token, 0),
+    )
+    return {a.token: after.owned(a.token) for a in after.balances}
 
 
 def _executed(portfolio: str, up_to_block: int | None = None) -> Select[str | None, str]:

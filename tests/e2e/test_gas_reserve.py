@@ -129,6 +129,12 @@ def test_only_ether__is_wrapped_traded_and_reconciled_to_the_wei(user: User) -> 
     assert why["nav"]["deposits"] == why["nav"]["other"] == why["nav"]["price"] == 0
     assert "gas" in user.run("status", "--since", str(start)).out
 
+    # Ether that comes in is money that came in, less the gas that the rebalance has cost.
+    user.give(user.native_wei + ETHER)
+    circumstances = user.run("plan", "--json").json["inputs"]["circumstances"]
+    ((came, raw),) = [(d["token"]["symbol"], d["raw"]) for d in circumstances["deposits"]]
+    assert (came, raw) == ("WETH", ETHER - gas_of(done))
+
 
 def test_ether_that_comes__is_a_deposit_and_what_is_wrapped_by_hand_is_none(user: User) -> None:
     start = user.head
