@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rebalancer.planner.verification import Finding
 
 #: What ``plan --json`` adds to the decision.
-_ADDED = ("decision", "plan_id", "inputs", "waiting", "why")
+_ADDED = ("decision", "plan_id", "legs_in_words", "inputs", "waiting", "why")
 
 
 def read_claim(path: Path) -> tuple[str, Inputs]:
