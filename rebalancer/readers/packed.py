@@ -31,7 +31,7 @@ GAS_PER_NEXT_CALL = 6_000
 ADDRESS = "0x05878Eb2A0b0151aAcd9e7E53796EE4F22973485"
 
 _WORD = 32
-_ADDRESS_BYTES = 20
+_ADDRESS_BYTES, _ADDRESS_CHARS = 20, 42
 _MOST_WORDS = 8
 _MOST_IN_GROUP = 0xFFFF
 #: Statuses; 2 is a call that returned nothing.
@@ -88,8 +88,7 @@ class _Column(NamedTuple):
 
     head: bytes
     target: str
-    calls: tuple[Call, ...]
-    args: tuple[tuple[object, ...], ...]
+    calls: list[Call]
 
 
 @cache
@@ -107,13 +106,12 @@ def pack(calls: Iterable[Call]) -> list[Packed] | None:
     for call in calls:
         shape = shapes.setdefault((call.signature, call.returns), {})
         shape.setdefault(call.target, []).append(call)
-    columns = []
+    columns: list[_Column] = []
     for (signature, returns), of_shape in shapes.items():
         head = _head(signature, returns)
         if head is None:
             return None
-        for target, same in of_shape.items():
-            columns.append(_Column(head, target, tuple(same), tuple(call.args for call in same)))
+        columns += (_Column(head, target, same) for target, same in of_shape.items())
     try:
         return [_packed(part) for part in _parts(columns)]
     except (ValueError, OverflowError):  # an argument that is not what its type says
@@ -164,23 +162,24 @@ def _head(signature: str, returns: tuple[str, ...]) -> bytes | None:
 def _parts(columns: Sequence[_Column]) -> Iterator[list[_Column]]:
     """Cut where an eth_call would grow beyond the limits, into parts of about the same gas."""
     total = _gas(columns)
-    limit = -(-total // max(-(-total // MAX_GAS), 1)) + GAS_PER_CALL
+    limit = min(-(-total // max(-(-total // MAX_GAS), 1)) + GAS_PER_CALL, MAX_GAS)
     part: list[_Column] = []
     seen: set[str] = set()
     gas = 0
-    for column in columns:
-        rest = column
-        while rest.calls:
-            first = GAS_PER_NEXT_CALL if rest.target in seen else GAS_PER_CALL
-            room = 1 + (min(limit, MAX_GAS) - gas - first) // GAS_PER_NEXT_CALL
+    for head, target, every in columns:
+        calls = every
+        while calls:
+            first = GAS_PER_NEXT_CALL if target in seen else GAS_PER_CALL
+            room = 1 + (limit - gas - first) // GAS_PER_NEXT_CALL
             if room < 1 and part:
                 yield part
                 part, seen, gas = [], set(), 0
                 continue
-            taken, rest = _cut(rest, min(max(room, 1), _MOST_IN_GROUP))
-            part.append(taken)
-            seen.add(column.target)
-            gas += first + GAS_PER_NEXT_CALL * (len(taken.calls) - 1)
+            most = min(max(room, 1), _MOST_IN_GROUP)
+            taken, calls = (calls[:most], calls[most:]) if len(calls) > most else (calls, [])
+            part.append(_Column(head, target, taken))
+            seen.add(target)
+            gas += first + GAS_PER_NEXT_CALL * (len(taken) - 1)
     if part:
         yield part
 
@@ -191,59 +190,45 @@ def _gas(columns: Sequence[_Column]) -> int:
     return GAS_PER_NEXT_CALL * calls + (GAS_PER_CALL - GAS_PER_NEXT_CALL) * targets
 
 
-def _cut(column: _Column, count: int) -> tuple[_Column, _Column]:
-    """The first ``count`` calls, and the others."""
-    if count >= len(column.calls):
-        return column, _Column(column.head, column.target, (), ())
-    first, rest = column.calls[:count], column.calls[count:]
-    return (
-        _Column(column.head, column.target, first, column.args[:count]),
-        _Column(column.head, column.target, rest, column.args[count:]),
-    )
-
-
 def _packed(part: Sequence[_Column]) -> Packed:
     """One eth_call; neighbours of one shape that are asked the same are a group."""
-    pieces, columns, count = [b""], [], 0
-    start = 0
-    while start < len(part):
-        head, args = part[start].head, part[start].args
-        end = start + 1
-        while (
-            end < len(part)
-            and end - start < _MOST_IN_GROUP
-            and part[end].head == head
-            and part[end].args == args
-        ):
-            end += 1
-        group = part[start:end]
+    groups: list[tuple[bytes, list[tuple[object, ...]], list[_Column]]] = []
+    for column in part:
+        args = [call.args for call in column.calls]
+        last = groups[-1] if groups else None
+        if last and last[0] == column.head and last[1] == args and len(last[2]) < _MOST_IN_GROUP:
+            last[2].append(column)
+        else:
+            groups.append((column.head, args, [column]))
+    pieces, columns = [b""], []
+    for head, args, group in groups:
         pieces.append(head + len(group).to_bytes(2, "big") + len(args).to_bytes(2, "big"))
-        pieces += (_address(column.target) for column in group)
-        pieces += (_argument(head[4], item) for item in args)
-        calls = tuple(call for column in group for call in column.calls)
-        columns.append((head[5], calls))
-        count += len(calls)
-        start = end
+        pieces.append(_addresses([column.target for column in group]))
+        pieces.append(_arguments(head[4], args))
+        columns.append((head[5], tuple(call for column in group for call in column.calls)))
+    count = sum(len(calls) for _, calls in columns)
     pieces[0] = count.to_bytes(3, "big")
     return Packed("0x" + b"".join(pieces).hex(), tuple(columns), count)
 
 
-def _address(text: object) -> bytes:
-    """Raises ValueError for what is no address."""
-    raw = bytes.fromhex(text[2:]) if isinstance(text, str) else b""
-    if len(raw) != _ADDRESS_BYTES:
-        raise ValueError(f"{text!r} is no address")
+def _addresses(texts: Sequence[object]) -> bytes:
+    """20 bytes each; raises ValueError for what is no address."""
+    digits = [text[2:] for text in texts if isinstance(text, str) and len(text) == _ADDRESS_CHARS]
+    raw = bytes.fromhex("".join(digits))
+    # White space, which fromhex passes over, is no hex.
+    if len(raw) != _ADDRESS_BYTES * len(texts):
+        raise ValueError("what should be an address is none")
     return raw
 
 
-def _argument(width: int, args: Sequence[object]) -> bytes:
-    if len(args) != (width > 0):
+def _arguments(width: int, args: Sequence[tuple[object, ...]]) -> bytes:
+    if any(len(arg) != (width > 0) for arg in args):
         raise ValueError("other arguments than the signature says")
-    if not args:
+    if width == 0:
         return b""
-    (arg,) = args
     if width == _ADDRESS_BYTES:
-        return _address(arg)
-    if not isinstance(arg, int):
-        raise ValueError(f"{arg!r} is no word")
-    return arg.to_bytes(_WORD, "big")
+        return _addresses([arg[0] for arg in args])
+    words = [arg[0] for arg in args if isinstance(arg[0], int)]
+    if len(words) != len(args):
+        raise ValueError("what should be a word is none")
+    return b"".join(number.to_bytes(_WORD, "big") for number in words)

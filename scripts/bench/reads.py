@@ -2,8 +2,8 @@
 
 The peers are installed for this alone, into a folder of their own, and run there as a process. They
 read what the snapshot reads: the block, every view, the fee, and the block again. Only ours then
-checks, prices and orders what it has read; that is part of its time. Ours is measured anew right
-before each peer: what else the machine does then weighs on both.
+checks, prices and orders what it has read; that is part of its time. Ours is measured right before
+and right after each peer: what else the machine does then weighs on both.
 
 ``time`` is that of a pass like the one before it, as a keeper makes them; ``first`` that of one
 which has to find out what to ask. A peer's is its fastest way in either case.
@@ -38,7 +38,7 @@ from scripts.bench.snapshot import Counting
 PEERS = ("multicall", "web3-ethereum-defi")
 PEER_PYTHON = PROJECT_ROOT / ".cache" / "bench-venv" / "bin" / "python"
 _SCRIPT = Path(__file__).with_name("peer_reads.py")
-_ROUNDS = 7
+_ROUNDS = 5
 _PEER_ROUNDS = 5
 #: A peer that sends thousands of requests takes half a minute for a pass; here it may be slower.
 _PATIENCE_S = 150
@@ -60,15 +60,16 @@ def figures() -> Iterator[Figure]:
             yield Figure(f"reads.{name}.peak_memory", peak, "bytes", None)
             yield Figure(f"reads.{name}.result", kept, "bytes", None)
             if name == "portfolios_1000x20":  # the same views for the peers, who know no portfolio
-                requests, seconds = _time(chain.rpc, portfolios, block)
+                requests, times = _passes(chain.rpc, portfolios, block)
                 yield Figure(f"reads.{name}.requests", requests, "requests", None)
-                yield Figure(f"reads.{name}.time", seconds, "s", None)
+                yield Figure(f"reads.{name}.time", _middle(times), "s", None)
                 continue
             expected = _digest(read_many(chain.rpc, portfolios, block), portfolios)
             for peer in PEERS:
+                requests, before = _passes(chain.rpc, portfolios, block)
                 first = _first(chain.rpc, portfolios, block)
-                requests, seconds = _time(chain.rpc, portfolios, block)
                 theirs = _peer(peer, chain.url, portfolios, block, expected)
+                seconds = _middle(before + _passes(chain.rpc, portfolios, block)[1])
                 count, took = theirs.get("requests"), theirs.get("seconds")
                 yield Figure(f"reads.{name}.requests", requests, "requests", _FEWER, peer, count)
                 yield Figure(f"reads.{name}.time", seconds, "s", _THIRD, peer, took)
@@ -100,12 +101,18 @@ CASES: Mapping[str, Callable[[Network], tuple[ResolvedPortfolio, ...]]] = {
 }
 
 
-def _time(rpc: Rpc, portfolios: Sequence[ResolvedPortfolio], block: int) -> tuple[int, float]:
-    """Requests of one pass, and the median of its time."""
+def _passes(
+    rpc: Rpc, portfolios: Sequence[ResolvedPortfolio], block: int
+) -> tuple[int, list[float]]:
+    """Requests of one pass, and the times of several."""
     counting = Counting(rpc)
     read_many(counting, portfolios, block)
     times = [_timed(lambda: read_many(counting, portfolios, block)) for _ in range(_ROUNDS)]
-    return counting.requests // (_ROUNDS + 1), round(median(times), 4)
+    return counting.requests // (_ROUNDS + 1), times
+
+
+def _middle(times: Sequence[float]) -> float:
+    return round(median(times), 4)
 
 
 def _first(rpc: Rpc, portfolios: Sequence[ResolvedPortfolio], block: int) -> float:
@@ -114,7 +121,7 @@ def _first(rpc: Rpc, portfolios: Sequence[ResolvedPortfolio], block: int) -> flo
     for _ in range(_PEER_ROUNDS):
         forget()
         times.append(_timed(lambda: read_many(rpc, portfolios, block)))
-    return round(median(times), 4)
+    return _middle(times)
 
 
 def _timed(run: Callable[[], object]) -> float:
@@ -126,6 +133,7 @@ def _timed(run: Callable[[], object]) -> float:
 
 def _memory(rpc: Rpc, portfolios: Sequence[ResolvedPortfolio], block: int) -> tuple[int, int]:
     """Bytes at the peak of a pass, with finding out what to ask, and those of its result alone."""
+    read_many(rpc, portfolios, block)  # connections and the like are nobody's result
     forget()
     gc.collect()
     tracemalloc.start()
