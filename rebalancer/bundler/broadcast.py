@@ -13,6 +13,8 @@ from rebalancer.model import SignedTransaction
 #: How often in a row a node must show the same end before it is believed: behind one URL there can
 #: be several nodes, and one of them may lag.
 SIGHTINGS = 3
+#: Who is meant by "the node" in a message, by the way that transactions take.
+_RECIPIENTS = {"private": "the private endpoint", "flashbots": "the relay"}
 
 
 class Broadcast:
@@ -25,6 +27,12 @@ class Broadcast:
         self._offered: set[str] = set()
         self._may_be_out = False
         self._refusals = 0
+        self._trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """What the last send met, in words; empty when it was taken."""
+        return self._trouble
 
     @property
     def out(self) -> bool:
@@ -54,18 +62,25 @@ class Broadcast:
         self._offered.add(transaction.tx_hash)
         try:
             accepted = self._desk.submitter.send((transaction, *self._rest), head)
-        except RpcUnavailable:
+        except RpcUnavailable as error:
             self._may_be_out = True
+            self._trouble = str(error)
         except RpcError as error:
             self._refusals += 1
+            self._trouble = f"{self._recipient} refused it: {error}"
             if self._refusals >= SIGHTINGS and not self._may_be_out:
                 raise ExecutionError(
-                    f"the node refuses transaction {transaction.tx_hash}: {error}",
+                    f"{self._recipient} refuses transaction {transaction.tx_hash}: {error}",
                     hint="it stays open: until its deadline the next run sends the same bytes"
                     " again, afterwards it is recorded as dropped",
                     tx_hash=transaction.tx_hash,
                 ) from None
         else:
+            self._trouble = ""
             if accepted:
                 for sent in (transaction, *self._rest):
                     self.note(sent)
+
+    @property
+    def _recipient(self) -> str:
+        return _RECIPIENTS.get(self._desk.submitter.name, "the node")

@@ -1,16 +1,14 @@
 """One nonce from "stored" to its end, by looking at the chain and nothing else.
 
-``decide`` is the heart of it: a pure function of what the node shows. ``follow`` looks, decides and
-acts until there is an end. It starts the same way for a transaction that was never sent, one whose
-send got no answer, and one that another process sent before it was killed.
+``sighting.decide`` is the heart of it: a pure function of what the node shows. ``follow`` looks,
+decides and acts until there is an end. It starts the same way for a transaction that was never
+sent, one whose send got no answer, and one that another process sent before it was killed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any
 
 from rebalancer.bundler.broadcast import SIGHTINGS, Broadcast
 from rebalancer.bundler.calls import CANCEL
@@ -18,52 +16,27 @@ from rebalancer.bundler.evidence import find_nonce_user
 from rebalancer.bundler.head import Head, read_head
 from rebalancer.bundler.lane import Desk
 from rebalancer.bundler.pace import Pace, Watch
+from rebalancer.bundler.sighting import Receipt, Sighting, Step, decide, look_up
 from rebalancer.bundler.signer import Signer
 from rebalancer.bundler.versions import cancellation, replacement, would_revert
-from rebalancer.errors import NonceConflict, RpcUnavailable
-from rebalancer.evm.rpc import Rpc, RpcError
+from rebalancer.errors import NonceConflict, ReadError, RpcUnavailable
+from rebalancer.evm.rpc import RpcError
 from rebalancer.model import Bundle, Plan, SignedTransaction
 
-__all__ = ["SIGHTINGS", "Dropped", "Mined", "Pace", "Sighting", "Step", "decide", "follow"]
+__all__ = [
+    "SIGHTINGS",
+    "Dropped",
+    "Mined",
+    "Pace",
+    "Sighting",
+    "Step",
+    "decide",
+    "follow",
+    "look_up",
+]
 
 #: So many blocks a cancellation is given before a person is asked.
 CANCEL_BLOCKS = 10
-
-Receipt = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What the node shows of the versions of one nonce; ``nonce`` is the wallet's next one.
-
-    ``known`` when the node has one of them, ``in_block`` when it says that a block has it.
-    ``mined`` is the hash of the version that ``receipt`` is of, ``seen`` are those it has.
-    """
-
-    head_timestamp: int
-    nonce: int
-    known: bool
-    in_block: bool
-    receipt: Receipt | None
-    mined: str = ""
-    seen: tuple[str, ...] = ()
-
-
-class Step(Enum):
-    """What to do about a transaction, or what became of it."""
-
-    MINED = "record what became of it"
-    WAIT = "look again later"
-    SEND = "send the same bytes (again)"
-    REPLACED = "another transaction used its nonce: it can never happen"
-    EXPIRED = "no node has it and its deadline is past: it can do no harm any more"
-    UNSENT = "given up before it was sent: the one before it did not succeed"
-    STUCK = "still pending although its deadline is past: its nonce must be freed"
-    CANCELLED = "its nonce was used by our cancellation, or by another version of it"
-    EARLIER = "an earlier nonce of the bundle is open again"
-
-
-_ENDS = (Step.REPLACED, Step.EXPIRED, Step.STUCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,58 +55,6 @@ class Mined:
 
     transaction: SignedTransaction
     receipt: Receipt
-
-
-def decide(sighting: Sighting, nonce: int, deadline_ts: int) -> Step:
-    """What a sighting of the transaction with ``nonce`` means; see docs/bundler.md for the table.
-
-    The deadline is past when a block is later than it: every block to come is later still, and the
-    executor reverts in all of them.
-    """
-    past = sighting.head_timestamp > deadline_ts
-    if sighting.receipt is not None:
-        return Step.MINED
-    if sighting.in_block:
-        return Step.WAIT  # its receipt is on its way
-    if sighting.nonce > nonce:
-        return Step.REPLACED
-    if sighting.known:
-        return Step.STUCK if past else Step.WAIT
-    if past:
-        return Step.EXPIRED
-    # With an earlier nonce open it could not be mined: wait for that one to come back.
-    return Step.SEND if sighting.nonce == nonce else Step.WAIT
-
-
-def look_up(rpc: Rpc, versions: Sequence[SignedTransaction], head: Head) -> Sighting:
-    """Look at the chain for the versions of one nonce.
-
-    The nonce is that of the head itself: another node behind the same URL cannot answer for another
-    block. The order matters: the receipts are read after the nonce and the head, so that "nonce
-    used" or "deadline past" without a receipt cannot be a block that came in between.
-    """
-    count = rpc.call("eth_getTransactionCount", versions[0].sender, head.at)
-    found: dict[str, Any] = {}
-    for version in versions:
-        transaction: Any = rpc.call("eth_getTransactionByHash", version.tx_hash)
-        if transaction is not None:
-            found[version.tx_hash] = transaction
-    receipt: Any = None
-    mined = ""
-    for version in versions:
-        receipt = rpc.call("eth_getTransactionReceipt", version.tx_hash)
-        if receipt is not None:
-            mined = version.tx_hash
-            break
-    return Sighting(
-        head_timestamp=head.timestamp,
-        nonce=int(count, 16),
-        known=bool(found),
-        in_block=any(item.get("blockHash") is not None for item in found.values()),
-        receipt=receipt,
-        mined=mined,
-        seen=tuple(found),
-    )
 
 
 def follow(
@@ -180,6 +101,14 @@ class _Follow:
         self._cancelled_at: int | None = None
 
     def run(self) -> Mined | Dropped | Step:
+        try:
+            return self._run()
+        except ReadError as error:
+            if self._broadcast.trouble:
+                error.add_note(f"when it was sent last: {self._broadcast.trouble}")
+            raise
+
+    def _run(self) -> Mined | Dropped | Step:
         watch = Watch(self._desk.pace, self._newest.tx_hash)
         last, times = Step.WAIT, 0
         while True:
@@ -238,6 +167,8 @@ class _Follow:
             return self._replaced(sighting, head)
         elif step is Step.EXPIRED and believed:
             reason = "not mined before its deadline, and the node does not know it"
+            if self._broadcast.trouble:
+                reason += f" ({self._broadcast.trouble})"
             return Dropped(self._newest, step, reason)
         elif step is Step.STUCK and believed and self._newest.purpose != CANCEL:
             self._cancel("its deadline is past", head)

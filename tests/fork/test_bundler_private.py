@@ -195,7 +195,7 @@ def test_the_relay_refuses_a_stranger_and_nothing_happens(
 ) -> None:
     with (
         serving(Relay(rpc)) as relay,
-        pytest.raises(ExecutionError, match="invalid flashbots signature"),
+        pytest.raises(ExecutionError, match="the relay refuses .*: invalid flashbots signature"),
     ):
         send(rpc, relay, flashbots(relay, "0x" + "11" * 32), plan, bundle)
     assert relay.refused
@@ -221,6 +221,31 @@ def test_an_endpoint_that_drops_everything_leaves_the_bundle_to_its_deadline(
     with serving(Relay(rpc, drops=1_000)) as relay, pytest.raises(ExecutionError, match="deadline"):
         send(rpc, relay, PrivateSubmitter(HttpRpc(relay.url)), plan, bundle)
     assert nonce_of(rpc) == nonce
+
+
+def test_a_relay_that_is_down_is_named_as_the_reason(rpc: Rpc, plan: Plan, bundle: Bundle) -> None:
+    """Nothing is out, and a person learns why, not only that the deadline passed."""
+    nonce = nonce_of(rpc)
+    down = FlashbotsSubmitter(http_post("http://127.0.0.1:9"), LocalRelayKey(RELAY_KEY))
+    with (
+        serving(Relay(rpc)) as relay,
+        pytest.raises(ExecutionError, match=r"deadline.*\(the relay cannot be reached\)"),
+    ):
+        send(rpc, relay, down, plan, bundle)
+    assert nonce_of(rpc) == nonce
+
+
+def test_a_relay_that_is_down_while_the_chain_stands_still_is_told(
+    rpc: Rpc, plan: Plan, bundle: Bundle
+) -> None:
+    down = FlashbotsSubmitter(http_post("http://127.0.0.1:9"), LocalRelayKey(RELAY_KEY))
+    ticks = iter(range(10**6))
+    still = Pace(clock=lambda: float(next(ticks)), sleep=lambda _: None, silence_s=30.0)
+    journal = MemoryJournal()
+    with pytest.raises(RpcUnavailable, match="no new block") as raised:
+        submit(rpc, journal, plan, bundle, still, Lane(down, signer_of()))
+    assert raised.value.__notes__ == ["when it was sent last: the relay cannot be reached"]
+    assert journal.open_bundles(1, TREASURY)
 
 
 def test_a_relay_that_is_down_stays_unnamed() -> None:
