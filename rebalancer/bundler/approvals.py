@@ -1,4 +1,4 @@
-"""Exact allowances: what the executor may take is what the plan sells, and nothing stays over."""
+"""Exact allowances: what the executor may take is what the plan takes, and nothing stays over."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def approval_calls(
 ) -> tuple[Call, ...]:
     """The approvals that the plan still needs at ``head``, in the order to send them.
 
-    An allowance that covers what is sold is left as it is. A smaller one is raised to exactly what
-    is sold: through zero first where the token refuses to change one that is not zero (USDT, CRV).
+    An allowance that covers what is taken is left as it is. A smaller one is raised to exactly what
+    is taken: through zero first where the token refuses to change one that is not zero (USDT, CRV).
     ``permitted`` are the addresses of tokens that need none, because a permit comes along.
     Raises MissingAllowance under the policy ``never``.
     """
@@ -48,7 +48,7 @@ def approval_calls(
 
 
 def lacking(rpc: Rpc, plan: Plan, executor: str, head: Head) -> list[tuple[Amount, int]]:
-    """What the plan sells and the executor may not take yet, and how much of it it may."""
+    """What the plan takes and the executor may not take yet, and how much of it it may."""
     found = [
         (amount, _allowance(rpc, amount, plan.wallet, executor, head)) for amount in plan.sold()
     ]

@@ -31,9 +31,9 @@ _PERMIT = "permit(address,address,uint256,uint256,uint8,bytes32,bytes32)"
 def permits_for(
     rpc: Rpc, plan: Plan, executor: str, head: Head, signer: Signer
 ) -> tuple[Permit, ...]:
-    """Permits for what the plan sells and the executor may not take, where the token takes them.
+    """Permits for what the plan takes and the executor may not yet, where the token takes them.
 
-    Exactly what is sold is permitted, until the plan's deadline.
+    Exactly what is taken is permitted, until the plan's deadline.
     """
     found = []
     for amount, _ in lacking(rpc, plan, executor, head):

@@ -22,7 +22,7 @@ def submit(
 
     Returns one outcome per transaction of the bundle; all of them succeeded. Raises, after
     everything was recorded, TransactionReverted, NonceConflict (another transaction took the nonce)
-    and ExecutionError (not mined in time, or cancelled; mined, but with other swaps than the
+    and ExecutionError (not mined in time, or cancelled; mined, but with other steps than the
     plan's); and what ``follow`` raises while the bundle stays open, for ``recover`` to settle.
     Refuses with NonceConflict, storing nothing, while an earlier bundle of the wallet is open.
     """
@@ -64,7 +64,7 @@ def check_outcome(rpc: Rpc, outcome: TransactionOutcome, bundle: Bundle) -> None
         )
     if outcome.purpose == EXECUTE and not outcome.fills:
         raise ExecutionError(
-            f"transaction {outcome.tx_hash} was mined, but its logs are not the plan's swaps",
+            f"transaction {outcome.tx_hash} was mined, but its logs are not the plan's steps",
             hint="look at the transaction before going on; the ledger holds it without fills",
             block=outcome.block_number,
             tx_hash=outcome.tx_hash,

@@ -479,7 +479,7 @@ def test_mined_without_the_planned_swaps_is_recorded_and_alarming(
     code = rpc.call("eth_getCode", EXECUTOR_ADDRESS, "latest")
     rpc.call("anvil_setCode", EXECUTOR_ADDRESS, "0x00")
     try:
-        with pytest.raises(ExecutionError, match="logs are not the plan's swaps"):
+        with pytest.raises(ExecutionError, match="logs are not the plan's steps"):
             recover(rpc, journal, 1, TREASURY, pace())
     finally:
         rpc.call("anvil_setCode", EXECUTOR_ADDRESS, code)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from bundler_fakes import USDC, USDC_WETH, WALLET, WETH, FakeRpc, leg, plan_of
+from hypothesis import given
+from hypothesis import strategies as st
 from legs_made import (
     ADD,
     DAI,
@@ -51,7 +53,17 @@ from rebalancer.bundler.steps import (
     encode_batch,
 )
 from rebalancer.errors import ExecutionError, InsufficientGas, PlanError, SimulationMismatch
-from rebalancer.model import Amount, Fill, Leg, WrapLeg
+from rebalancer.model import (
+    AddLeg,
+    Amount,
+    Fill,
+    Leg,
+    RemoveLeg,
+    SwapLeg,
+    UnwrapLeg,
+    WrapLeg,
+    forwards,
+)
 
 STRANGER = "0x" + "77" * 20
 PERMIT = Permit(USDC_WETH, 5, 27, 1, 2)
@@ -202,6 +214,59 @@ def test_sold__is_all_that_must_be_allowed() -> None:
         Amount(DAI, 400 * UNIT),
         Amount(WETH, UNIT // 4),
     )
+
+
+SIZES = st.integers(1, 10)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> list[Leg]:
+    """Legs of a few units of a few tokens, so that what is brought is often just what is spent."""
+    legs: list[Leg] = []
+    for _ in range(draw(st.integers(1, 6))):
+        a, b = draw(st.permutations([USDC, WETH, DAI]))[:2]
+        low, high = sorted((a, b), key=lambda token: int(token.address, 16))
+        n, m, k = draw(SIZES), draw(SIZES), draw(SIZES)
+        place = ("0x" + "42" * 20, "uniswap_v2", low, high)
+        kind = draw(st.sampled_from(["swap", "add", "remove", "wrap", "unwrap", "chained"]))
+        if kind == "add":
+            legs.append(AddLeg(*place, n, m, k, draw(st.integers(0, k))))
+        elif kind == "remove":
+            legs.append(RemoveLeg(*place, k, n, m, draw(st.integers(0, n)), 0))
+        elif kind == "wrap":
+            legs.append(WrapLeg(ETH, WETH, n))
+        elif kind == "unwrap":
+            legs.append(UnwrapLeg(ETH, WETH, n))
+        elif kind == "chained" and legs and isinstance(legs[-1], SwapLeg | WrapLeg):
+            (brought,) = legs[-1].pays
+            other = USDC if brought.token == WETH else WETH
+            legs.append(leg("0x" + "43" * 20, brought.token, other, brought.raw, m, chained=True))
+        else:
+            legs.append(leg("0x" + "43" * 20, a, b, n, m))
+    return legs
+
+
+@given(plans(), st.booleans())
+def test_floors__a_plan_that_comes_true_is_never_below_them(
+    legs: list[Leg], as_wallet: bool
+) -> None:
+    net: dict[str, int] = {}
+    for index, one in enumerate(legs):
+        for taken in one.takes:
+            net[taken.token.address] = net.get(taken.token.address, 0) - taken.raw
+        for paid in () if forwards(legs, index) else one.pays:
+            net[paid.token.address] = net.get(paid.token.address, 0) + paid.raw
+    floors = net_floors(legs, as_wallet=as_wallet)
+    for watch in floors:
+        assert net[watch.token] + watch.most_loss >= watch.least_gain, watch
+    paid_to = {
+        paid.token.address
+        for index, one in enumerate(legs)
+        if not forwards(legs, index)
+        for paid in one.pays
+        if paid.token != ETH
+    }
+    assert {watch.token for watch in floors} == paid_to, "whatever is paid is watched"
 
 
 # Back from events
