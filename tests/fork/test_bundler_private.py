@@ -195,7 +195,7 @@ def test_the_relay_refuses_a_stranger_and_nothing_happens(
 ) -> None:
     with (
         serving(Relay(rpc)) as relay,
-        pytest.raises(ExecutionError, match="the relay refuses .*: invalid flashbots signature"),
+        pytest.raises(ExecutionError, match=r"the relay refuses .*: invalid flashbots signature"),
     ):
         send(rpc, relay, flashbots(relay, "0x" + "11" * 32), plan, bundle)
     assert relay.refused
