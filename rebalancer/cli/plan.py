@@ -44,10 +44,11 @@ def plan(
     """Show the decision for this block with its reasons; the same input gives the same bytes."""
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session
+    from rebalancer.cli.slices import at_work
     from rebalancer.keeper.orders import slicing_of
     from rebalancer.model import to_plain
     from rebalancer.planner.explain import drifting, why
-    from rebalancer.report.orders import slicing_document, slicing_view
+    from rebalancer.report.orders import order_document, progress, slicing_document, slicing_view
     from rebalancer.report.plan import decision_document, decision_view
     from rebalancer.report.why import (
         waiting_document,
@@ -63,11 +64,14 @@ def plan(
     evaluation = session.evaluate(at, session.withdrawal(raise_))
     decision, inputs = evaluation.decision, evaluation.inputs
     readable = not evaluation.valuation.unread
+    order = at_work(session)
     sliced = slicing_of(session.resolved, inputs, evaluation.valuation, decision)
     if json:
         document: dict[str, Any] = decision_document(decision) | {"inputs": to_plain(inputs)}
         if readable:
             document["waiting"] = waiting_document(drifting(inputs))
+        if order is not None:
+            document["order"] = order_document(order)
         if sliced is not None:
             document["slices"] = slicing_document(sliced)
         if why_not:
@@ -75,7 +79,9 @@ def plan(
         show_json(document)
         return
     show(decision_view(decision, evaluation.valuation.numeraire))
-    if sliced is not None:
+    if order is not None:
+        show(f"\nThis is what would be done without it: {progress(order)}")
+    elif sliced is not None:
         show(slicing_view(sliced, evaluation.valuation.numeraire))
     if readable:
         show(waiting_view(drifting(inputs), evaluation.valuation.numeraire))

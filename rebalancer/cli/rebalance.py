@@ -19,6 +19,7 @@ from rebalancer.cli.options import (
 from rebalancer.cli.slices import drive
 
 if TYPE_CHECKING:
+    from rebalancer.cli.session import Session
     from rebalancer.keeper.cycle import CycleResult
     from rebalancer.ledger.orders import OrderRecord
 
@@ -61,9 +62,23 @@ def rebalance(
         result = results[-1]
         if not json and result.order is not None:
             show_order(result.order)
+    elif not json and not execute and result.order is None:
+        show_slicing(session, result)
     if json:
         show_json(cycle_document(result))
     _refuse(result)
+
+
+def show_slicing(session: Session, result: CycleResult) -> None:
+    """How the plan of a dry run would be traded in slices, or why it would not."""
+    from rebalancer.cli.output import show
+    from rebalancer.keeper.orders import slicing_of
+    from rebalancer.report.orders import slicing_view
+
+    seen = result.evaluation
+    found = slicing_of(session.resolved, seen.inputs, seen.valuation, seen.decision)
+    if found is not None:
+        show(slicing_view(found, seen.valuation.numeraire))
 
 
 def show_order(record: OrderRecord) -> None:

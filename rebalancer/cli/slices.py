@@ -51,17 +51,22 @@ def drive(
     return tuple(results)
 
 
-def is_due(session: Session) -> bool:
-    """Whether the portfolio's order is open and its next slice due; asks no ledger into being."""
+def at_work(session: Session) -> OrderRecord | None:
+    """The portfolio's order that is not closed; asks no ledger into being."""
     from pathlib import Path
 
     from rebalancer.ledger.orders import current_order
 
     place = session.ledger_place()
     if "://" not in place and not Path(place).exists():
-        return False
+        return None
     with session.ledger(create=False) as book:
-        record = current_order(book, session.resolved.portfolio.name)
+        return current_order(book, session.resolved.portfolio.name)
+
+
+def is_due(session: Session) -> bool:
+    """Whether the portfolio's order is open and its next slice due."""
+    record = at_work(session)
     if record is None or record.state == "stopped":
         return False
     return _now(session, record) >= record.order.due_at(record.so_far)

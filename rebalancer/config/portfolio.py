@@ -98,6 +98,15 @@ class Portfolio(Strict):
         return self
 
     @model_validator(mode="after")
+    def _slices_are_sent_here(self) -> Portfolio:
+        if self.execution is not None and self.mode == "safe":
+            raise ValueError(
+                "a Safe's owners may execute a slice elsewhere, where nobody counts it; "
+                "leave execution away with mode: safe"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _buckets_are_whole(self) -> Portfolio:
         members = [label for labels in self.buckets.values() for label in labels]
         if twice := [label for label in members if members.count(label) > 1]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from rebalancer.model import (
     PPM,
     Amount,
+    Clock,
     Costs,
     Decision,
     Order,
@@ -30,6 +31,9 @@ from rebalancer.planner.texts import money
 
 #: Limits of a single plan: what they leave untraded is what slices are for.
 _OF_ONE_PLAN = frozenset({"max_impact_ppm", "max_pool_share_ppm", "max_trade_e8"})
+
+#: How long people have for their yes: a day, also counted in blocks of 12 seconds.
+_CONSENT_TAKES: dict[Clock, int] = {"seconds": 86_400, "blocks": 7_200}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,12 @@ def order_of(
     portfolio: str,
     needs_consent: bool,
 ) -> Order:
-    """The order that trades ``plan`` in slices, opened at the snapshot's block."""
+    """The order that trades ``plan`` in slices, opened at the snapshot's block.
+
+    One that a person has to approve lasts so much longer as that may take.
+    """
     block = inputs.snapshot.block
+    lasts = rules.lasts + (_CONSENT_TAKES[rules.clock] if needs_consent else 0)
     now = block.timestamp if rules.clock == "seconds" else block.number
     return Order(
         portfolio=portfolio,
@@ -116,7 +124,7 @@ def order_of(
         clock=rules.clock,
         every=rules.every,
         opened_at=now,
-        expires_at=now + rules.lasts,
+        expires_at=now + lasts,
         needs_consent=needs_consent,
     )
 

@@ -79,7 +79,7 @@ def orders_view(records: Sequence[OrderRecord]) -> RenderableType:
 def order_view(record: OrderRecord) -> RenderableType:
     """The order's limits, its slices, and the prices that it got."""
     parts: list[RenderableType] = [_head(record), limits_view(record)]
-    if record.slices:
+    if any(item.state != "unsent" for item in record.slices):
         parts.append(_slices(record))
     if made := _made(record.slices):
         parts += [_prices(record, made), _against_one_go(record, made)]

@@ -18,7 +18,7 @@ from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.order_limits import least_loss_e8, order_breaches
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.slices import sold_out
-from rebalancer.planner.slicing import slicing
+from rebalancer.planner.slicing import order_of, slicing
 
 # Whether to cut
 
@@ -90,6 +90,14 @@ def test_the_order_fixes_amounts_prices_cost_and_time() -> None:
     assert {p.token for p in order.prices} >= {WETH, WBTC, USDC}
     in_blocks = order_at(at, replace(RULES, clock="blocks", every=5, lasts=40))
     assert (in_blocks.opened_at, in_blocks.expires_at) == (100, 140)
+
+
+def test_an_order_that_waits_for_a_yes__has_a_day_more() -> None:
+    at = large()
+    found, plan = cut(at)
+    waits = order_of(found, inputs_of(at), plan, RULES, "main", True)
+    assert waits.needs_consent
+    assert waits.expires_at == order_at(at).expires_at + 86_400
 
 
 def test_most_cost__just_below_what_it_is_worth_and_within_max_cost() -> None:
