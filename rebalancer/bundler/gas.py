@@ -9,21 +9,24 @@ the EVM executed is told apart by a trace where the node gives one:
     wraps, unwraps                what wrapped ether used for it: deposit, withdraw
     permits                       what tokens used to take a permit
     executor                      the rest: the executor's own code and what calling costs
+    safe                          of a Safe's transaction: signatures, MultiSend, the Safe's own
     refund                        negative: storage set back or cleared
     calldata_floor                positive: the minimum price of calldata (EIP-7623), where it binds
     other                         positive: what this chain charges besides
 
 Only ``trace_transaction`` tells gas before refunds. With ``debug_traceTransaction`` alone the
-refund is not known apart, and ``executor_less_refund`` stands for both. Without any trace it is one
-``execution``.
+refund is not known apart, and ``executor_less_refund`` (``safe_less_refund``) stands for both.
+Without any trace it is one ``execution``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rebalancer.bundler.calls import APPROVE
+from rebalancer.bundler.executor import EXECUTE_SIGNATURE, EXECUTOR
 from rebalancer.errors import RpcUnavailable
 from rebalancer.evm.abi import from_hex, selector, to_hex
 from rebalancer.evm.rpc import Rpc, RpcError
@@ -48,12 +51,35 @@ _NAMES = {
 }
 
 
+_EXECUTE = to_hex(selector(EXECUTE_SIGNATURE))
+_APPROVE = to_hex(selector("approve(address,uint256)"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A call below the transaction's own; ``path`` are positions of calls, its own last."""
+
+    path: tuple[int, ...]
+    to: str
+    called: str
+    gas: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Trace:
-    """``spent`` is the top frame's gas before refunds, None where unknown; calls by selector."""
+    """``spent`` is the top frame's gas before refunds, None where unknown."""
 
     spent: int | None
-    calls: tuple[tuple[str, int], ...]
+    frames: tuple[_Frame, ...]
+
+    def below(self, path: tuple[int, ...]) -> list[_Frame]:
+        """The calls that the frame at ``path`` makes itself."""
+        return [frame for frame in self.frames if frame.path[:-1] == path]
+
+    def execution(self) -> _Frame | None:
+        """The first call of the executor."""
+        wanted = (EXECUTOR.address.lower(), _EXECUTE)
+        return next((frame for frame in self.frames if (frame.to, frame.called) == wanted), None)
 
 
 def calldata_gas(data: bytes) -> int:
@@ -84,9 +110,7 @@ def gas_components(
     if transaction.purpose == APPROVE:
         known["approval"] = spent
     else:
-        calls = _by_name(trace)
-        own = "executor_less_refund" if trace.spent is None else "executor"
-        known |= {**calls, own: spent - sum(calls.values())}
+        known |= _shares(trace, spent, through=_is_through(transaction))
     rest = left - spent
     if rest > 0:
         known["calldata_floor" if gas_used == floor_gas(data) else "other"] = rest
@@ -99,11 +123,35 @@ def _listed(gas_by_name: dict[str, int]) -> tuple[GasComponent, ...]:
     return tuple(GasComponent(name, gas) for name, gas in gas_by_name.items() if gas)
 
 
-def _by_name(trace: _Trace) -> dict[str, int]:
+def _is_through(transaction: SignedTransaction) -> bool:
+    """Whether it calls neither the executor nor its own sender: but a Safe, which does."""
+    direct = (EXECUTOR.address.lower(), transaction.sender.lower())
+    return transaction.to.lower() not in direct
+
+
+def _shares(trace: _Trace, spent: int, *, through: bool) -> dict[str, int]:
+    """What the execution and, where a Safe makes it, its approvals and the Safe itself used."""
+    less = "_less_refund" if trace.spent is None else ""
+    execution = trace.execution() if through else None
+    if execution is None:
+        calls = _by_name(trace.below(()))
+        return {**calls, f"executor{less}": spent - sum(calls.values())}
+    calls = _by_name(trace.below(execution.path))
+    beside = trace.below(execution.path[:-1])
+    approvals = sum(frame.gas for frame in beside if frame.called == _APPROVE)
+    return {
+        "approval": approvals,
+        **calls,
+        "executor": execution.gas - sum(calls.values()),
+        f"safe{less}": spent - execution.gas - approvals,
+    }
+
+
+def _by_name(frames: Sequence[_Frame]) -> dict[str, int]:
     calls = dict.fromkeys(_NAMES.values(), 0)
-    for called, gas in trace.calls:
-        if called in _NAMES:
-            calls[_NAMES[called]] += gas
+    for frame in frames:
+        if frame.called in _NAMES:
+            calls[_NAMES[frame.called]] += frame.gas
     return calls
 
 
@@ -121,14 +169,25 @@ def _parity_trace(rpc: Rpc, tx_hash: str) -> _Trace:
     frames: list[Any] = rpc.call("trace_transaction", tx_hash)
     top = frames[0]  # traces are listed in the order of the calls
     calls = [
-        (frame["action"]["input"][:10], int(frame["result"]["gasUsed"], 16))
-        for frame in frames
-        if len(frame["traceAddress"]) == 1
+        _Frame(
+            path=tuple(frame["traceAddress"]),
+            to=str(frame["action"].get("to", "")).lower(),
+            called=str(frame["action"].get("input", ""))[:10],
+            gas=int((frame.get("result") or {}).get("gasUsed", "0x0"), 16),
+        )
+        for frame in frames[1:]
     ]
     return _Trace(int(top["result"]["gasUsed"], 16), tuple(calls))
 
 
 def _geth_trace(rpc: Rpc, tx_hash: str) -> _Trace:
     top: Any = rpc.call("debug_traceTransaction", tx_hash, {"tracer": "callTracer"})
-    calls = [(call["input"][:10], int(call["gasUsed"], 16)) for call in top.get("calls", [])]
-    return _Trace(None, tuple(calls))
+    return _Trace(None, tuple(_flat(top, ())))
+
+
+def _flat(parent: Any, path: tuple[int, ...]) -> Iterator[_Frame]:
+    for index, call in enumerate(parent.get("calls", [])):
+        here = (*path, index)
+        to = str(call.get("to", "")).lower()
+        yield _Frame(here, to, str(call["input"])[:10], int(call["gasUsed"], 16))
+        yield from _flat(call, here)

@@ -139,6 +139,39 @@ def test_execute__two_of_three_owners__trades_to_the_wei_and_leaves_nothing(
     assert sum(component.gas for component in done.components) == done.gas_used
 
 
+class OnlyGeth:
+    """A node without ``trace_transaction``."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self.rpc = rpc
+
+    def call(self, method: str, *params: Any) -> Any:
+        if method == "trace_transaction":
+            raise RpcError(method, -32601, "method not found")
+        return self.rpc.call(method, *params)
+
+    def batch(self, calls: Any) -> Any:
+        return self.rpc.batch(calls)
+
+
+def test_execute__gas_is_told_apart__the_safes_own_too(rpc: Rpc, proposed: Proposed) -> None:
+    journal = MemoryJournal()
+    (done,) = execute(rpc, proposed, OWNERS[:2], journal)
+    ((plan, bundle),) = journal.bundles
+    gas = {component.name: component.gas for component in done.components}
+
+    assert min(gas["approval"], gas["transfers"], gas["swaps"], gas["executor"]) > 4_000
+    # Two signatures, the Safe's nonce, MultiSend: neither nothing nor most of it.
+    assert 10_000 < gas["safe"] < 60_000
+    receipt = rpc.call("eth_getTransactionReceipt", done.tx_hash)
+    other = read_outcome(OnlyGeth(rpc), plan, bundle.transactions[0], receipt)
+    told = {component.name: component.gas for component in other.components}
+    assert sum(told.values()) == done.gas_used
+    same = ("approval", "transfers", "swaps", "quotes", "executor")
+    assert {name: told[name] for name in same} == {name: gas[name] for name in same}
+    assert told["safe_less_refund"] == gas["safe"] + gas["refund"]
+
+
 def test_execute__what_is_simulated_is_what_happens(rpc: Rpc, proposed: Proposed) -> None:
     owners = [signer_of(a) for a in OWNERS[:2]]
     prepared = prepare_execution(rpc, proposed, owners, signer_of(ARBITRAGEUR))
