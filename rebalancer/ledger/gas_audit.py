@@ -10,6 +10,15 @@ from rebalancer.ledger.queries import RebalanceRecord, rebalances, snapshot_of_p
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import PPM, Price, Snapshot, TransactionOutcome, mul_div_up
 
+#: The component that the bundler records what a leg's contract used under, by kind of leg.
+_COMPONENTS = {
+    "swap": "swaps",
+    "add": "adds",
+    "remove": "removals",
+    "wrap": "wraps",
+    "unwrap": "unwraps",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class GasLine:
@@ -90,12 +99,28 @@ class GasTotal:
 
 
 @dataclass(frozen=True, slots=True)
+class KindGas:
+    """What pairs and wrapped ether used for ``legs`` legs of one kind on one chain.
+
+    Payments, quotes and the executor's own gas are not in it. Only of executions whose gas the node
+    told apart.
+    """
+
+    chain_id: int
+    kind: str
+    legs: int
+    gas: int
+
+
+@dataclass(frozen=True, slots=True)
 class GasAudit:
-    """Rebalances oldest first, their totals by chain and numeraire, and those of each order."""
+    """Rebalances oldest first, their totals by chain and numeraire, those of each order, and gas by
+    kind of leg."""
 
     rebalances: tuple[RebalanceGas, ...]
     totals: tuple[GasTotal, ...]
     orders: tuple[GasTotal, ...] = ()
+    kinds: tuple[KindGas, ...] = ()
 
 
 def gas_audit(ledger: Ledger, portfolio: str | None = None) -> GasAudit:
@@ -104,11 +129,12 @@ def gas_audit(ledger: Ledger, portfolio: str | None = None) -> GasAudit:
     Components are as the bundler recorded them; ``reconcile`` reports a transaction whose
     components do not add up to its gas.
     """
-    audited = [
-        _rebalance(record, snapshot_of_plan(ledger, record.plan_id))
+    mined = [
+        record
         for record in rebalances(ledger, portfolio)
         if any(tx.outcome is not None for tx in record.transactions)
     ]
+    audited = [_rebalance(record, snapshot_of_plan(ledger, record.plan_id)) for record in mined]
     groups: dict[tuple[int, str], list[RebalanceGas]] = {}
     for item in audited:
         groups.setdefault((item.chain_id, item.numeraire), []).append(item)
@@ -121,7 +147,23 @@ def gas_audit(ledger: Ledger, portfolio: str | None = None) -> GasAudit:
         replace(_total(items[0].chain_id, items[0].numeraire, items), order=order_id)
         for order_id, items in slices.items()
     )
-    return GasAudit(rebalances=tuple(audited), totals=totals, orders=orders)
+    return GasAudit(tuple(audited), totals, orders, _by_kind(mined))
+
+
+def _by_kind(mined: Iterable[RebalanceRecord]) -> tuple[KindGas, ...]:
+    found: dict[tuple[int, str], tuple[int, int]] = {}
+    for record in mined:
+        for outcome in (tx.outcome for tx in record.transactions):
+            if outcome is None or not outcome.fills:
+                continue
+            gas = {component.name: component.gas for component in outcome.components}
+            for kind, component in _COMPONENTS.items():
+                legs = sum(leg.kind == kind for leg in record.plan.legs)
+                if legs and component in gas:
+                    key = (record.plan.chain_id, kind)
+                    before = found.get(key, (0, 0))
+                    found[key] = (before[0] + legs, before[1] + gas[component])
+    return tuple(KindGas(*key, *sums) for key, sums in found.items())
 
 
 def _rebalance(record: RebalanceRecord, snapshot: Snapshot) -> RebalanceGas:

@@ -8,13 +8,13 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rebalancer.ledger.gas_audit import GasAudit, GasLine, GasTotal, RebalanceGas
+from rebalancer.ledger.gas_audit import GasAudit, GasLine, GasTotal, KindGas, RebalanceGas
 from rebalancer.ledger.reconcile import Reconciliation
 from rebalancer.model import PPM, format_units, mul_div_nearest, to_plain
 from rebalancer.report.layout import new_table
 from rebalancer.report.numbers import gwei, money, percent, short
 
-_LEFT = frozenset({"order", "component", "transaction", "plan", "purpose", "state"})
+_LEFT = frozenset({"order", "component", "transaction", "plan", "purpose", "state", "kind"})
 
 
 def gas_view(audit: GasAudit) -> RenderableType:
@@ -26,6 +26,8 @@ def gas_view(audit: GasAudit) -> RenderableType:
         parts.append(_orders(audit.orders))
     for total in audit.totals:
         parts += [_components(total.lines, total.gas_used, total.numeraire), _total(total)]
+    if audit.kinds:
+        parts.append(_kinds(audit.kinds))
     return Group(*parts)
 
 
@@ -76,6 +78,16 @@ def _components(lines: Sequence[GasLine], gas_used: int, numeraire: str) -> Rend
             format_units(line.cost_wei, 18, 8),
             money(line.cost_e8, numeraire),
         )
+    return table
+
+
+def _kinds(items: Sequence[KindGas]) -> RenderableType:
+    """What a leg of each kind used in its pair or in wrapped ether, on average."""
+    names = ("kind", "chain", "legs", "gas", "per leg")
+    table = new_table("Gas of pairs and wrapped ether, by kind of leg", *names, left=_LEFT)
+    for item in items:
+        each = mul_div_nearest(item.gas, 1, item.legs)
+        table.add_row(item.kind, f"{item.chain_id}", f"{item.legs}", f"{item.gas:,}", f"{each:,}")
     return table
 
 

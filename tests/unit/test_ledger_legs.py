@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ from legs_made import (
     mixed_logs,
     moved,
 )
+from rich.console import Console
 from sqlalchemy import text
 
 from rebalancer.bundler.fills import BURN, DEPOSIT, MINT, SWAP, WITHDRAWAL
-from rebalancer.ledger.gas_audit import gas_audit
+from rebalancer.ledger.gas_audit import KindGas, gas_audit
 from rebalancer.ledger.integrity import check_integrity
 from rebalancer.ledger.queries import rebalances
 from rebalancer.ledger.reconcile import reconcile
@@ -41,11 +43,13 @@ from rebalancer.model import (
     E8,
     Amount,
     Fill,
+    GasComponent,
     Plan,
     TransactionOutcome,
     contract_of,
     to_json,
 )
+from rebalancer.report.audit import gas_view
 
 RUN = world.signed("execute", 8)
 TRUTH = tuple(
@@ -273,6 +277,30 @@ def test_given_away__is_what_is_less_afterwards(ledger: Ledger, plan: Plan) -> N
     ledger.record_outcome(done())
     (audited,) = gas_audit(ledger).rebalances
     assert audited.traded_e8 == 2_500 * E8
+
+
+def test_gas__by_kind_of_leg(ledger: Ledger, plan: Plan) -> None:
+    """As far as the node told it apart: one that gives no trace says nothing of kinds."""
+    told = (("swaps", 60), ("adds", 110), ("removals", 90), ("wraps", 4), ("unwraps", 9))
+    components = tuple(GasComponent(name, gas) for name, gas in (("intrinsic", 45_889), *told))
+    ledger.record_outcome(replace(done(), components=components))
+    assert gas_audit(ledger).kinds == (
+        KindGas(1, "swap", 1, 60),
+        KindGas(1, "add", 1, 110),
+        KindGas(1, "remove", 1, 90),
+        KindGas(1, "wrap", 1, 4),
+        KindGas(1, "unwrap", 1, 9),
+    )
+    console = Console(width=120, file=StringIO())
+    console.print(gas_view(gas_audit(ledger)))
+    assert isinstance(console.file, StringIO)
+    rows = [line.split() for line in console.file.getvalue().splitlines()]
+    assert ["remove", "1", "1", "90", "90"] in rows
+
+    ledger.record_outcome(replace(done(), components=(GasComponent("execution", 46_162),)))
+    assert gas_audit(ledger).kinds == ()
+    ledger.record_outcome(world.outcome(RUN, status=0))
+    assert gas_audit(ledger).kinds == ()
 
 
 def test_given_away__ether_counts_when_it_is_spent_not_when_it_is_wrapped(ledger: Ledger) -> None:
