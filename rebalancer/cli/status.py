@@ -20,7 +20,7 @@ from rebalancer.errors import ConfigError, ReadError
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
-    from rebalancer.model import Snapshot
+    from rebalancer.model import Snapshot, Valuation
 
 PortfoliosOption = Annotated[
     list[Path] | None,
@@ -99,7 +99,10 @@ def show_many(
 
 
 class Look:
-    """One look at a portfolio after the other; the logs that were read are remembered between."""
+    """One look at a portfolio after the other: each tells what NAV did since the one before.
+
+    The logs that were read are remembered between.
+    """
 
     def __init__(
         self,
@@ -114,6 +117,7 @@ class Look:
         resolved = session.resolved
         self._session, self._since, self._as_json = session, since, as_json
         self._discover, self._discover_since = discover, discover_since
+        self._before: Valuation | None = None
         self._lots = {
             wallet: LotReader(session.rpc, resolved.network, wallet)
             for wallet in (resolved.portfolio.wallet, *resolved.portfolio.watch)
@@ -139,7 +143,7 @@ class Look:
         from rebalancer.readers.discovery import discover
         from rebalancer.readers.inspect import inspect
         from rebalancer.report.discovery import discovery_document, discovery_view
-        from rebalancer.report.status import Past, status_document, status_view
+        from rebalancer.report.status import Past, since_view, status_document, status_view
 
         session, resolved = self._session, self._session.resolved
         snapshot = inspect(session.rpc, read)
@@ -155,13 +159,16 @@ class Look:
             if self._discover
             else None
         )
+        before, self._before = self._before, valuation
         if self._as_json:
             document = status_document(snapshot, valuation, found, past, goals)
             if unlisted is not None:
                 document["unlisted"] = discovery_document(unlisted)
             return document
-        view = status_view(snapshot, valuation, found, past, goals)
-        return (view,) if unlisted is None else (view, discovery_view(unlisted))
+        views = [status_view(snapshot, valuation, found, past, goals)]
+        if before is not None:
+            views.insert(0, since_view(before, valuation))
+        return (*views, *(() if unlisted is None else (discovery_view(unlisted),)))
 
 
 def follow(session: Session, show: Callable[[str], None]) -> None:

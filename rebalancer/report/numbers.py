@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from rebalancer.model import E8, VALUE_DECIMALS, Token, format_units, mul_div_nearest
 
 
@@ -59,6 +61,11 @@ def age(seconds: int) -> str:
     if seconds < 86_400:
         return f"{seconds // 3_600}h {seconds % 3_600 // 60:02d}m"
     return f"{seconds // 86_400}d {seconds % 86_400 // 3_600}h"
+
+
+def utc(timestamp: int) -> str:
+    """``2026-11-20 17:00:00 UTC`` from unix seconds."""
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def short(identifier: str, digits: int = 10) -> str:

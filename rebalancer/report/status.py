@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -36,6 +37,7 @@ from rebalancer.report.numbers import (
     quantity,
     short,
     unit_price,
+    utc,
 )
 from rebalancer.report.trust import alarms, prices_view
 
@@ -129,6 +131,15 @@ def status_view(
     return Group(*parts)
 
 
+def since_view(before: Valuation, after: Valuation) -> RenderableType:
+    """Between two looks at a portfolio: which block it is now, and what NAV did since the last."""
+    change = after.nav_e8 - before.nav_e8
+    moved = "NAV as at"
+    if change:
+        moved = f"NAV {money(change, after.numeraire, signed=True)} {after.numeraire} since"
+    return Rule(f"block {after.block_number}: {moved} block {before.block_number}")
+
+
 def positions_view(
     snapshot: Snapshot,
     valuation: Valuation,
@@ -155,7 +166,7 @@ def _header(snapshot: Snapshot, valuation: Valuation) -> Text:
         (f"{money(valuation.nav_e8, valuation.numeraire)} {valuation.numeraire}", "bold"),
         (f" without {', '.join(valuation.unread)}" if valuation.unread else "", "bold red"),
         ("   block ", "dim"),
-        f"{block.number} {short(block.hash)}",
+        f"{block.number} {short(block.hash)}, {utc(block.timestamp)}",
         ("   base fee ", "dim"),
         gwei(block.base_fee_wei),
         ("\nwallet ", "dim"),

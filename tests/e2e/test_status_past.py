@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 from rebalancer.devchain import mainnet as m
@@ -237,6 +238,33 @@ def test_watch__tells_every_new_block__and_ends_with_ctrl_c(
     finally:
         process.kill()
         process.wait()
+
+
+def test_watch__for_people__says_between_blocks_what_moved(
+    workspace: Workspace,
+    devchain: DevChain,
+    mainnet: Network,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from rebalancer.cli.session import Session
+    from rebalancer.cli.status import Look
+
+    before = workspace.run("status", "--json").json
+    look = Look(Session.open(workspace.portfolio, rpc_url=devchain.url), None, False, None, False)
+    capsys.readouterr()
+    look.show(before["block"]["hash"])
+    assert "NAV as at" not in capsys.readouterr().out
+    move(devchain.rpc, mainnet, {"WETH": 100_000})
+    now = read_block(devchain.rpc)
+    look.show(now.hash)
+    look.show(now.hash)
+    shown = capsys.readouterr().out
+    gained = workspace.run("status", "--json").json["nav_e8"] - before["nav_e8"]
+    then = before["block"]["number"]
+    moved = f"NAV +{gained / 10**8:,.2f} USD since block {then}"
+    assert f"block {now.number}: {moved}" in shown
+    assert f"block {now.number}: NAV as at block {now.number}" in shown
+    assert "UTC" in shown
 
 
 def test_watch__of_an_old_block__is_refused(workspace: Workspace) -> None:

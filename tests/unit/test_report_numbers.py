@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from rebalancer.model import Token
-from rebalancer.report.numbers import age, gwei, money, percent, points, quantity, short, unit_price
+from rebalancer.report.numbers import (
+    age,
+    gwei,
+    money,
+    percent,
+    points,
+    quantity,
+    short,
+    unit_price,
+    utc,
+)
 
 USDC = Token("0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", "USDC", 6)
 WETH = Token("0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2", "WETH", 18)
@@ -42,6 +52,7 @@ def test_age_gwei_short() -> None:
     assert [age(s) for s in (45, 720, 11_100, 187_200)] == ["45s", "12m", "3h 05m", "2d 4h"]
     assert gwei(1_500_000_000) == "1.500 gwei"
     assert short("0x1234567890abcdef") == "0x12345678…"
+    assert utc(1_700_000_000) == "2023-11-14 22:13:20 UTC"
 
 
 def test_unit_price__shows_a_lost_peg() -> None:
