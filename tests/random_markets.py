@@ -91,10 +91,13 @@ def build(rpc: Rpc) -> None:
         codes[token.address] = runtime_of(rpc, init_code(own("DevToken")["bytecode"], types, args))
     slots = [(FACTORIES[AMMS[1]], word(0), word(FEE_TO))]
     for place in PLACES:
-        facts = {5: FACTORIES[place.amm], 6: place.token0.address, 7: place.token1.address, 12: 1}
+        tokens = {6: place.token0.address, 7: place.token1.address}
+        # 9 and 10: the price accumulators, which no pair has at zero once it was used.
+        facts = {5: FACTORIES[place.amm], **tokens, 9: 1, 10: 1, 12: 1}
         slots += [(place.address, word(slot), word(fact)) for slot, fact in facts.items()]
         allowed = mapping_slot(EXECUTOR.address, mapping_slot(BY_ALLOWANCE, word(2)))
         slots.append((place.address, allowed, word(MANY)))
+        slots.append((place.address, mapping_slot(FEE_TO, word(1)), word(1)))
     for token in TOKENS:
         allowed = _nested(2, BY_ALLOWANCE, EXECUTOR.address)
         slots.append((token.address, allowed, word(MANY)))

@@ -82,7 +82,8 @@ class Problem:
         legs = self.whole(legs)
         moved = moved_tokens(legs)
         without = {token for token in moved if not balance(self.snapshot, token)}
-        return self.gas_schedule.units(legs, without)
+        due = {pair.address for pair in self.snapshot.pairs if pair.protocol_fee_on}
+        return self.gas_schedule.units(legs, without, due)
 
     def worst_gas_wei(self, legs: Sequence[Leg]) -> int:
         """What ``legs`` may cost in gas at most: at the highest price that may be signed."""

@@ -14,9 +14,11 @@ from rebalancer.bundler.submit import submit
 from rebalancer.config.networks import Network
 from rebalancer.config.portfolio import Portfolio, ResolvedPortfolio, resolve
 from rebalancer.devchain.accounts import ARBITRAGEUR, TREASURY
+from rebalancer.devchain.cheats import word
 from rebalancer.devchain.fork import DevChain
 from rebalancer.devchain.market import move
 from rebalancer.model import Decision, Hold, Rebalance, Snapshot
+from rebalancer.model.leg import share_token
 from rebalancer.planner import decide, replay
 from rebalancer.readers.snapshot import read_snapshot
 
@@ -53,6 +55,20 @@ def read_and_decide(devchain: DevChain, resolved: ResolvedPortfolio) -> tuple[Sn
         # The optimal planner, through an intermediate and not.
         ({"WETH": "10%", "WBTC": "30%", "USDC": "60%"}, {"planner": "optimal"}, 1, 2),
         ({"WBTC": "20%", "USDT": "40%", "DAI": "40%"}, {"planner": "optimal"}, 1, 1),
+        # Liquidity is removed, and the two tokens traded on.
+        (
+            {"WETH": "40%", "USDC": "50%", "uniswap_v2:WETH/USDC": "10%"},
+            {"planner": "optimal"},
+            1,
+            2,
+        ),
+        # Liquidity is added of what was bought for it.
+        (
+            {"WETH": "10%", "USDC": "20%", "uniswap_v2:WETH/USDC": "70%"},
+            {"planner": "optimal"},
+            1,
+            2,
+        ),
         # So tight an impact limit that a trade is cut, and goes on over the second AMM.
         ({"WETH": "10%", "USDC": "90%"}, {"max_impact": "0.2%"}, 1, 2),
     ],
@@ -73,19 +89,22 @@ def test_a_plan_realises_what_it_says(
     assert isinstance(decision, Rebalance), decision
     plan = decision.plan
     assert (plan.certificate is not None) == (policy.get("planner") == "optimal")
-    assert any(leg.chained for leg in plan.legs) == (hops == 2)
-    assert len({leg.amm for leg in plan.legs}) == amms
+    assert any(leg.kind == "swap" and leg.chained for leg in plan.legs) == (hops == 2)
+    assert len({leg.amm for leg in plan.legs if leg.kind == "swap"}) == amms
     tokens = [amount.token for amount in snapshot.balances]
-    before = balances(rpc, tokens)
+    shares = [share_token(p.address, p.amm, p.token0, p.token1) for p in snapshot.pairs]
+    before = balances(rpc, [*tokens, *shares])
+    # Price accumulators are zero in a pool's first swap alone, which costs 34,200 gas more.
+    for pair in snapshot.pairs:
+        for slot in (9, 10):
+            rpc.call("anvil_setStorageAt", pair.address, word(slot), word(1))
 
     outcomes = submit(rpc, MemoryJournal(), plan, prepare(rpc, plan, signer_of()).bundle, pace())
 
-    changed = {token: now - before[token] for token, now in balances(rpc, tokens).items()}
+    changed = {token: now - before[token] for token, now in balances(rpc, list(before)).items()}
     assert {t: raw for t, raw in changed.items() if raw} == {a.token: a.raw for a in plan.net}
     gas_used = sum(outcome.gas_used for outcome in outcomes)
-    # An intermediate that the wallet never held costs more than the schedule's plain tokens.
-    parts = 5 if plan.certificate is not None else 10
-    assert abs(gas_used - plan.costs.gas_units) * parts < gas_used, (gas_used, plan.costs)
+    assert abs(gas_used - plan.costs.gas_units) * 25 < gas_used, (gas_used, plan.costs)
     again, next_decision = read_and_decide(devchain, resolved)
     predicted = replay(snapshot, plan.legs)
     assert again.balances == predicted.balances

@@ -22,7 +22,7 @@ from rebalancer.devchain.anvil import start_anvil
 from rebalancer.errors import PlanError
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import BlockRef, Rebalance, to_json
-from rebalancer.planner import replay
+from rebalancer.planner import PRAGUE, replay
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal.verify import verify as verify_certificate
 from rebalancer.planner.verification import verify
@@ -88,6 +88,10 @@ def one(rpc: Rpc, random: Random) -> Counter[str]:
             assert fill.takes == leg.takes
         else:
             assert (fill.token_in, fill.amount_in) == (leg.token_in, leg.amount_in)
+    if not delegated:
+        approvals = PRAGUE.per_approval * len(plan.sold())
+        used, estimate = int(receipt["gasUsed"], 16), plan.costs.gas_units - approvals
+        assert abs(used - estimate) * 100 < 8 * used, (used, estimate, plan.legs)
     if plan.certificate is not None:
         refuses_what_was_changed(plan.certificate, random)
     kinds = Counter(leg.kind for leg in plan.legs)

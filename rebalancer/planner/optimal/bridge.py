@@ -111,6 +111,7 @@ def _stake(problem: Problem, target: Target, pair: PairState) -> Stake:
     """The shares of ``pair`` that the wallet can redeem; the allowance for it is their gas."""
     gas, shares = problem.gas_schedule, liquid_shares(problem.snapshot, pair.address)
     protocol = pair.protocol_fee_on and pair.k_last > 0
+    due = gas.protocol_fee if pair.protocol_fee_on else 0
     return Stake(
         key=pair.address.lower(),
         pool=pair.address.lower(),
@@ -119,8 +120,8 @@ def _stake(problem: Problem, target: Target, pair: PairState) -> Stake:
         target_ppm=_target_ppm(
             problem, target, value_down(problem.snapshot, share_of(pair), shares)
         ),
-        burn_e8=problem.gas_value_e8(gas.per_remove + gas.per_approval),
-        mint_e8=problem.gas_value_e8(gas.per_add),
+        burn_e8=problem.gas_value_e8(gas.per_remove + gas.per_approval + due),
+        mint_e8=problem.gas_value_e8(gas.per_add + due),
         stored=pair.total_supply if protocol else 0,
         k_last=pair.k_last if protocol else 0,
     )
