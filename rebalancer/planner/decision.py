@@ -68,7 +68,7 @@ def decide(
     case = pose(*inputs)
     verdict = asked(case, last_rebalance_ts)
     if not verdict.fired:
-        return _hold(snapshot, parent, verdict.reasons)
+        return _hold(snapshot, parent, (*_still_ether(case), *verdict.reasons))
     if case.gas_price_wei > policy.max_gas_price_wei:
         return _hold(snapshot, parent, (gas_too_dear(case),))
 
@@ -78,7 +78,8 @@ def decide(
         lambda gas_wei: replace(pose(*inputs, gas_wei), only_raise=verdict.only_raise),
     )
     if not proposal.legs:
-        return _hold(snapshot, parent, (nothing_to_trade(problem), *proposal.limits))
+        reasons = (*_still_ether(problem), nothing_to_trade(problem), *proposal.limits)
+        return _hold(snapshot, parent, reasons)
     rules_id = _rules_id(targets, policy)
     tried = attempt(problem, proposal, parent, rules_id)
     if tried.breaches:
@@ -266,6 +267,10 @@ def _by_name(valuation: Valuation) -> Valuation:
             for position, weight in zip(positions, weights, strict=True)
         ),
     )
+
+
+def _still_ether(problem: Problem) -> tuple[Reason, ...]:
+    return () if problem.purse is None else problem.purse.still_ether()
 
 
 def _hold(snapshot: Snapshot, parent: str, reasons: tuple[Reason, ...]) -> Hold:

@@ -88,6 +88,18 @@ class Purse:
         )
         return Reason("gas_reserve_wei", text, left, least)
 
+    def still_ether(self) -> tuple[Reason, ...]:
+        """What of a withdrawal of the wrapped token is there as ether, while nothing is traded."""
+        lacking = min(self.kept - self.read.balance(self.wrapped), self.free_wei)
+        if lacking <= 0:
+            return ()
+        amount, native = format_units(lacking, _DECIMALS), self.native.symbol
+        text = (
+            f"{amount} {self.wrapped.symbol} of the withdrawal are there as {native} above the gas "
+            f"reserve; no plan is made to wrap them alone: take them out as {native}, or wrap them"
+        )
+        return (Reason("withdrawal_is_native_wei", text, lacking, 0),)
+
     def notes(self) -> tuple[Reason, ...]:
         """What of the wrapped token goes into the reserve, and what is still missing there."""
         if not self.top_up_wei:

@@ -28,6 +28,7 @@ from rebalancer.model import (
     Circumstances,
     GasReserve,
     HeldOut,
+    Hold,
     Leg,
     Rebalance,
     Snapshot,
@@ -318,6 +319,19 @@ def test_decide__raise_of_wrapped__is_in_the_wallet_at_the_end() -> None:
     raised = Amount(WETH, 5 * ETHER)
     decision = rebalance(at, circumstances=Circumstances(withdrawal=raised))
     assert replay(at, decision.plan.legs).balance(WETH) >= raised.raw
+
+
+def test_decide__raise_of_wrapped_that_is_there_as_ether__holds_and_says_so() -> None:
+    """In balance with 5 WETH taken out of 100: nothing to trade, and no plan to wrap alone."""
+    at = replace(only_ether(500_000), balances=holding(weth=0, wbtc=250_000, usdc=250_000).balances)
+    raised = Circumstances(withdrawal=Amount(WETH, 5 * ETHER))
+    decision = decided(at, circumstances=raised)
+    assert isinstance(decision, Hold)
+    first = decision.reasons[0]
+    assert (first.code, first.measured) == ("withdrawal_is_native_wei", 5 * ETHER)
+    assert first.text.startswith("5 WETH of the withdrawal are there as ETH above the gas reserve")
+    there = replace(at, balances=(Amount(WETH, 5 * ETHER), *at.balances[1:]))
+    assert decided(there, circumstances=raised).reasons[0].code != "withdrawal_is_native_wei"
 
 
 @settings(max_examples=60)
