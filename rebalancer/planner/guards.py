@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from rebalancer.errors import PlanError
-from rebalancer.model import Amount, HeldOut, Leg, Plan, Reason, Token, UnwrapLeg, WrapLeg
+from rebalancer.model import (
+    AddLeg,
+    Amount,
+    HeldOut,
+    Leg,
+    Plan,
+    Reason,
+    RemoveLeg,
+    Token,
+    UnwrapLeg,
+    WrapLeg,
+)
 from rebalancer.planner.caps import (
     no_dust,
     pool_share_within_limit,
@@ -29,7 +40,7 @@ from rebalancer.planner.replay import replay
 from rebalancer.planner.routes import min_amount_out
 from rebalancer.planner.targets import aims, stuck_positions
 from rebalancer.planner.texts import money, percent, told_apart
-from rebalancer.planner.trades import MAX_LEGS
+from rebalancer.planner.trades import MAX_ENTRIES, MAX_LEGS, MAX_WATCHED
 from rebalancer.planner.wallet import (
     balance,
     feeds_next,
@@ -164,11 +175,21 @@ def costs_add_up(problem: Problem, plan: Plan) -> Iterable[Reason]:
 
 
 def few_enough_legs(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """A batch has room for MAX_LEGS."""
-    legs = len(problem.whole(plan.legs))
-    if legs > MAX_LEGS:
-        text = f"The plan has {legs} legs, a batch takes {MAX_LEGS}"
-        yield Reason("max_legs", text, legs, MAX_LEGS)
+    """A batch has room for MAX_LEGS, and its words for so many entries and watched tokens.
+
+    A leg of liquidity takes two entries, any other one, and each token that moves at most one.
+    """
+    legs = problem.whole(plan.legs)
+    entries = 1 + len(moved_tokens(legs))
+    entries += sum(2 if isinstance(leg, AddLeg | RemoveLeg) else 1 for leg in legs)
+    paid = len({amount.token for leg in legs for amount in leg.pays})
+    for code, what, found, most in (
+        ("max_legs", "legs", len(legs), MAX_LEGS),
+        ("max_entries", "entries", entries, MAX_ENTRIES),
+        ("max_watched", "tokens to watch", paid, MAX_WATCHED),
+    ):
+        if found > most:
+            yield Reason(code, f"The plan has {found} {what}, a batch takes {most}", found, most)
 
 
 def impact_within_limit(problem: Problem, plan: Plan) -> Iterable[Reason]:

@@ -12,8 +12,8 @@ from rebalancer.planner.problem import Problem
 from rebalancer.planner.targets import Aim
 from rebalancer.planner.texts import money
 
-#: What the executor takes in one batch.
-MAX_LEGS = 32
+#: What the executor takes in one batch: legs, entries of all kinds, watched tokens.
+MAX_LEGS, MAX_ENTRIES, MAX_WATCHED = 32, 50, 16
 _MAX_HOPS = 2
 #: How much more than his excess a seller may give for a withdrawal: what rounding leaves it short.
 _SLACK_PPM = 10_000

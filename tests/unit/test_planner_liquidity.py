@@ -49,7 +49,7 @@ from rebalancer.planner import PRAGUE, replay
 from rebalancer.planner.costs import appraise
 from rebalancer.planner.decision import priced
 from rebalancer.planner.gas_schedule import GasSchedule
-from rebalancer.planner.guards import CONSISTENCY, LIMITS, violations
+from rebalancer.planner.guards import CONSISTENCY, LIMITS, few_enough_legs, violations
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal.bridge import statement_of
 from rebalancer.planner.problem import Problem
@@ -421,3 +421,22 @@ def test_verification__sees_a_leg_that_says_something_else(recomputed, monkeypat
     found = {finding.what: finding for finding in verify(to_json(other), inputs)}
     assert not found["legs"].ok
     assert any(part in found["legs"].detail for part in says.split("|"))
+
+
+def test_guards__a_batch_takes_so_many_entries_and_watches_so_many_tokens():
+    case = problem(with_lp(20_000), TARGETS)
+    plan = plan_of(case, removal(USDC_WETH, 10**13))
+    many = tuple(removal(USDC_WETH, 10**13) for _ in range(24))
+    assert "max_entries" not in codes_of_size(case, replace(plan, legs=many[:23]))
+    assert codes_of_size(case, replace(plan, legs=many)) == ["max_entries"]
+    swap = leg(USDC_WETH, WETH, 1, 1)
+    buys = tuple(
+        replace(swap, token_out=replace(USDC, address=f"0x{i:040x}", symbol=f"X{i}"))
+        for i in range(17)
+    )
+    assert codes_of_size(case, replace(plan, legs=buys[:16])) == []
+    assert codes_of_size(case, replace(plan, legs=buys)) == ["max_watched"]
+
+
+def codes_of_size(case: Problem, plan: Plan) -> list[str]:
+    return [reason.code for reason in few_enough_legs(case, plan)]
