@@ -11,6 +11,7 @@ from rebalancer.bundler.executor import EXECUTOR_ADDRESS, WALLET_EXECUTOR
 from rebalancer.devchain.accounts import DEV_ACCOUNTS, TREASURY
 from rebalancer.devchain.cheats import call_of, mine_block
 from rebalancer.devchain.mainnet import USDC, WETH
+from rebalancer.devchain.market import move
 from rebalancer.devchain.safes import install_safe
 from rebalancer.keeper.lease import hold_lease
 
@@ -146,6 +147,24 @@ def test_approvals__what_waits_and_what_holds(drifted: Any) -> None:
 
     found = check(drifted, "approvals")["detail"]
     assert f"plan {plan_id[:12]} is approved for another" in found
+
+
+def test_order__that_is_open_or_stopped(workspace: Any, devchain: Any, mainnet: Any) -> None:
+    assert check(workspace, "order")["detail"] == "no order is open"
+    move(devchain.rpc, mainnet, {"WETH": 600_000})
+    execution = "execution: {slices: 4, every_blocks: 5}\nsubmission: public"
+    workspace.edit(workspace.portfolio, "submission: public", execution)
+    assert workspace.run("rebalance", "--execute", "--no-wait").code == 0
+
+    is_open = check(workspace, "order")
+    assert workspace.run("order", "stop").code == 0
+    stopped = check(workspace, "order")
+
+    assert not is_open["warning"]
+    assert "is open, 1 slice(s) so far" in is_open["detail"]
+    assert stopped["warning"]
+    assert "is stopped" in stopped["detail"]
+    assert "rebalancer order resume" in stopped["hint"]
 
 
 @pytest.mark.parametrize(
