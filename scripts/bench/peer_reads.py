@@ -1,8 +1,9 @@
 """The same reads by a peer, in a process and an environment of its own.
 
-``python peer_reads.py PEER URL BLOCK ROUNDS`` with the views as JSON on stdin, each an address, a
-signature with its returns, and one address to ask about or nothing. Prints JSON: requests of one
-pass, the median time of a pass, and a hash of all the answers, sorted.
+``python peer_reads.py PEER URL BLOCK`` with the views as a line of JSON on stdin, each an address,
+a signature with its returns, and one address to ask about or nothing. Prints a line when it is
+ready, and then for each further line a pass, as a line of JSON: its requests, its time, and a hash
+of all the answers, sorted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from statistics import median
 from typing import Any
 
 Views = Sequence[Sequence[str]]
@@ -135,20 +135,21 @@ def digest(answers: Answers) -> str:
     return hashlib.sha256(json.dumps(sorted(answers)).encode()).hexdigest()
 
 
-def main(peer: str, url: str, block: int, rounds: int) -> None:
-    views = json.load(sys.stdin)
+def main(peer: str, url: str, block: int) -> None:
+    views = json.loads(sys.stdin.readline())
     read = PEERS[peer]
     count_requests()
     read(url, views[:_WARM_UP], block)  # imports and caches
-    before, times = sent, []
-    for _ in range(rounds):
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        before = sent
         gc.collect()
         start = time.perf_counter()
         answers = read(url, views, block)
-        times.append(time.perf_counter() - start)
-    requests = (sent - before) / rounds
-    print(json.dumps({"requests": requests, "seconds": median(times), "answers": digest(answers)}))
+        seconds = time.perf_counter() - start
+        found = {"requests": sent - before, "seconds": seconds, "answers": digest(answers)}
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
