@@ -46,6 +46,10 @@ class User:
         where = ("-p", str(self._path), "--rpc-url", self._workspace.rpc_url)
         return self._workspace.bare(*args, *where)
 
+    def configure(self, *lines: str) -> None:
+        """More lines of the portfolio file."""
+        self._path.write_text(PORTFOLIO + "\n".join(lines) + "\n")
+
     def give(self, wei: int) -> None:
         self.chain.rpc.call("anvil_setBalance", WALLET, hex(wei))
         self.chain.rpc.call("evm_mine")
@@ -164,4 +168,31 @@ def test_reserve_that_is_short__is_filled_by_the_plan_and_said(user: User) -> No
     assert nav["cost_e8"] == planned
     text = "0.4 WETH are unwrapped to fill up the gas reserve of 0.5 ETH"
     assert text in [limit["text"] for limit in done["limits"]]
+    assert user.run("audit", "reconcile").code == 0
+
+
+def test_delegated_wallet__wraps_its_own_ether(user: User) -> None:
+    user.configure("mode: eip7702")
+    assert user.run("deploy", "--execute").code == 0
+    assert user.run("delegate", "--execute").code == 0
+    before = user.native_wei
+    done = user.run("rebalance", "--execute", "--json").json
+    assert done["plan"]["legs"][0]["kind"] == "wrap"
+    assert user.native_wei == before - done["plan"]["legs"][0]["amount"] - gas_of(done)
+    assert user.run("audit", "reconcile").code == 0
+
+
+def test_in_slices__each_wraps_its_own_part(user: User) -> None:
+    """What the order has sold of WETH is what its slices wrapped: nothing counts twice."""
+    user.configure("policy: {max_impact: 0.02%}", "execution: {slices: 2, every: 1s, expires: 1h}")
+    last = user.run("rebalance", "--execute", "--json").json
+    wrap = last["plan"]["legs"][0]
+    order = user.run("order", "show", "--json").json
+    sold = [amount for one in order["slices"] for amount in one["sold"]]
+    assert [amount["token"]["symbol"] for amount in sold] == ["WETH", "WETH"]
+    assert (wrap["kind"], wrap["amount"]) == ("wrap", sold[-1]["raw"])
+    assert sum(amount["raw"] for amount in sold) <= order["order"]["sells"][0]["raw"]
+    assert order["note"] == "Sold in 2 slices"
+    after = user.run("status", "--json").json
+    assert next(b["raw"] for b in after["balances"] if b["token"]["symbol"] == "WETH") == 0
     assert user.run("audit", "reconcile").code == 0
