@@ -25,6 +25,15 @@ _PANICS = {
     0x51: "call of an uninitialised function",
 }
 
+#: What a Safe says, in words (docs/error_codes.md of safe-contracts 1.3.0).
+_SAFE = {
+    "GS010": "the Safe was left too little gas",
+    "GS013": "what the Safe was to execute reverts",
+    "GS020": "there are too few signatures for the Safe",
+    "GS026": "no owner of the Safe signed this for its nonce: it has executed something else"
+    " meanwhile, or its owners have changed",
+}
+
 
 def decode_revert(data: bytes) -> str:
     """Read ``Error(string)`` (Solidity and Vyper reasons), ``Panic(uint256)``, or name the error.
@@ -37,7 +46,8 @@ def decode_revert(data: bytes) -> str:
     head, body = data[:4], data[4:]
     try:
         if head == _ERROR:
-            return _printable(decode_output(["string"], body)[0])
+            text = _printable(decode_output(["string"], body)[0])
+            return f"{text}: {_SAFE[text]}" if text in _SAFE else text
         if head == _PANIC:
             code = decode_output(["uint256"], body)[0]
             return f"panic {code:#04x}: {_PANICS.get(code, 'unknown code')}"

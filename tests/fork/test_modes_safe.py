@@ -203,7 +203,7 @@ def test_execute__another_proposal_wins_while_ours_is_out__reverts_and_is_record
     journal = MemoryJournal()
     bundle = moved_on(prepared.bundle, rpc)
 
-    with pytest.raises(TransactionReverted, match="GS026"):
+    with pytest.raises(TransactionReverted, match=r"GS026: .* executed something else"):
         submit(rpc, journal, proposed.plan, bundle, pace())
 
     (outcome,) = journal.outcomes.values()

@@ -13,6 +13,8 @@ from rebalancer.evm.abi import encode_call, to_hex
     [
         (encode_call("Error(string)", "UniswapV2: K"), "UniswapV2: K"),
         (encode_call("Error(string)", ""), ""),
+        (encode_call("Error(string)", "GS013"), "GS013: what the Safe was to execute reverts"),
+        (encode_call("Error(string)", "GS099"), "GS099"),
         (encode_call("Panic(uint256)", 0x11), "panic 0x11: arithmetic overflow or underflow"),
         (encode_call("Panic(uint256)", 0x99), "panic 0x99: unknown code"),
         (bytes.fromhex("deadbeef") + bytes(32), "custom error 0xdeadbeef"),
