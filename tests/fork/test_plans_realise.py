@@ -27,8 +27,8 @@ from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal.verify import verify as verify_certificate
 from rebalancer.planner.verification import verify
 
-CHUNKS = 8
-CASES = int(os.environ.get("REBALANCER_CASES", "400")) // CHUNKS
+CHUNKS = 4
+CASES = int(os.environ.get("REBALANCER_CASES", "240")) // CHUNKS
 BLOCK_S = 12
 
 
