@@ -23,7 +23,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from rebalancer.errors import RebalancerError, RpcUnavailable
 
 if TYPE_CHECKING:
-    from requests import Response
+    from urllib3 import HTTPResponse
 
 #: Method and parameters of one request.
 Call = tuple[str, Sequence[Any]]
@@ -160,30 +160,32 @@ class HttpRpc:
         return RpcError(method, code if isinstance(code, int) else 0, message, error.get("data"))
 
     def _post(self, name: str, body: bytes, timeout_s: float) -> bytes:
-        from requests.exceptions import RequestException, Timeout
-        from urllib3.exceptions import HTTPError, ReadTimeoutError
+        from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError, TimeoutError
 
         deadline = self._clock() + timeout_s
-        line = self._line()
-        # No exception is chained: those of requests carry the whole URL.
+        line = None
+        # No exception is chained: those of both libraries carry the whole URL.
         try:
+            line = self._line()
             with line.post(body, timeout_s) as response:
-                if response.status_code == _TOO_LARGE:
+                if response.status == _TOO_LARGE:
                     raise RequestTooLarge(self.where, "takes no request of this size", name)
-                if response.status_code != _OK:
-                    self._fail(name, f"answered HTTP {response.status_code}")
+                if response.status != _OK:
+                    self._fail(name, f"answered HTTP {response.status}")
                 return self._read(name, response, deadline)
-        except (Timeout, ReadTimeoutError):
+        except TimeoutError:
             self._fail(name, "did not answer in time")
         except (RequestException, HTTPError):
             self._fail(name, "cannot be reached")
         finally:
-            self._idle.append(line)
+            if line is not None:
+                self._idle.append(line)
 
-    def _read(self, name: str, response: Response, deadline: float) -> bytes:
+    def _read(self, name: str, response: HTTPResponse, deadline: float) -> bytes:
         """The whole body; a server that sends it drop by drop is out of time as a silent one."""
         body = bytearray()
-        while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
+        while piece := response.read1(_PIECE_BYTES, decode_content=True):
             body += piece
             if self._clock() > deadline:
                 self._fail(name, "did not answer in time")
@@ -211,8 +213,8 @@ class _Line:
     """Connections of one user at a time, kept open between requests; no redirect is followed.
 
     What requests finds out for every single request (proxies and credentials of the environment,
-    certificates, headers) is the same for all that go here, and takes twice the time of sending
-    one: it is asked for once.
+    certificates, headers) is the same for all that go here, and takes longer than sending one: it
+    is asked for once. What is sent goes to the pool of connections beneath it.
     """
 
     def __init__(self, url: str) -> None:
@@ -220,16 +222,31 @@ class _Line:
 
         session = Session()
         headers = {"Content-Type": "application/json"}
-        self._request = session.prepare_request(Request("POST", url, headers=headers))
+        request = session.prepare_request(Request("POST", url, headers=headers))
         settings = session.merge_environment_settings(url, {}, True, None, None)
-        self._settings: Mapping[str, Any] = settings
-        self._adapter = session.get_adapter(url)
+        proxies, verify, cert = (settings[key] for key in ("proxies", "verify", "cert"))
+        adapter: Any = session.get_adapter(url)
+        self._pool = adapter.get_connection_with_tls_context(
+            request, verify, proxies=proxies, cert=cert
+        )
+        adapter.cert_verify(self._pool, request.url, verify, cert)
+        self._url = adapter.request_url(request, proxies)
+        self._headers = {k: v for k, v in request.headers.items() if k != "Content-Length"}
 
-    def post(self, body: bytes, timeout_s: float) -> Response:
-        """Raises what ``Session.post`` does."""
-        self._request.body = body
-        self._request.headers["Content-Length"] = str(len(body))
-        return self._adapter.send(self._request, timeout=timeout_s, **self._settings)
+    def post(self, body: bytes, timeout_s: float) -> HTTPResponse:
+        """Raises urllib3's exceptions."""
+        answer: HTTPResponse = self._pool.urlopen(
+            "POST",
+            self._url,
+            body=body,
+            headers=self._headers,
+            redirect=False,
+            retries=False,
+            assert_same_host=False,
+            preload_content=False,
+            timeout=timeout_s,
+        )
+        return answer
 
 
 def _result(answer: Any) -> Any:

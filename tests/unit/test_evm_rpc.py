@@ -24,11 +24,13 @@ class Server:
         self.answer: Answer = lambda _: (200, b"")
         self.requests = 0
         self.location = ""
+        self.asked: list[tuple[str, dict[str, str]]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 outer.requests += 1
+                outer.asked.append((self.path, dict(self.headers.items())))
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 status, text = outer.answer(body)
                 self.send_response(status)
@@ -179,6 +181,32 @@ def test_request_too_large__has_a_class_of_its_own(server: Server) -> None:
     server.answer = lambda _: (413, b"")
     with pytest.raises(RequestTooLarge):
         HttpRpc(server.url).call("a")
+
+
+def test_credentials_of_the_url__go_with_every_request(server: Server) -> None:
+    server.answer = ok
+    rpc = HttpRpc(server.url.replace("//", "//user:pass@") + "?k=v")
+    rpc.call("a")
+    rpc.call("b")
+    for path, headers in server.asked:
+        assert path == "/v3/s3cr3t?k=v"
+        assert headers["Authorization"] == "Basic dXNlcjpwYXNz"
+        assert headers["Content-Type"] == "application/json"
+
+
+def test_proxy_of_the_environment__is_gone_through(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answer = ok
+    host = server.url.removeprefix("http://").partition("/")[0]
+    monkeypatch.setenv("http_proxy", f"http://me:you@{host}")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert HttpRpc("http://node.example/v3/key").call("a") == "a"
+    ((path, headers),) = server.asked
+    assert path == "http://node.example/v3/key"
+    assert headers["Host"] == "node.example"
+    assert headers["Proxy-Authorization"].startswith("Basic ")
 
 
 def test_redirect__is_not_followed(server: Server) -> None:
