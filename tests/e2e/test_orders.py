@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from test_crash import killed_run
 
 from rebalancer.devchain.market import move
 
@@ -244,6 +245,28 @@ def test_ctrl_c__finishes_the_slice__and_the_next_run_goes_on(
     assert json.loads(out)["order"]["state"] == "open"
     pass_blocks(devchain)
     assert turn(large)["order"]["so_far"]["slices"] == 3
+    assert large.run("audit", "reconcile").code == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_kill_9_in_the_second_slice__goes_on_with_what_is_left(
+    large: Workspace, devchain: DevChain, when: str
+) -> None:
+    first = turn(large)["order"]
+    pass_blocks(devchain)
+    killed_run(large, when, 2)  # at the execution, behind its approval
+    pass_blocks(devchain)
+    settled = turn(large)
+    assert settled["recovered"][0]["transactions"][-1]["purpose"] == "execute"
+    (done,) = [settled["order"]]
+    assert done["order_id"] == first["order_id"]
+    for _ in range(4):
+        pass_blocks(devchain)
+        if turn(large)["order"] is None or order(large)["state"] == "closed":
+            break
+    end = order(large)
+    assert (end["state"], end["so_far"]["slices"]) == ("closed", 4)
+    assert most(end) * 99 // 100 <= sold(end) <= most(end)
     assert large.run("audit", "reconcile").code == 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from planner_world import DOLLARS, POLICY, TARGETS, USDC, USDC_WETH, WBTC_USDC, WBTC_WETH, holding
+from planner_world import DOLLARS, POLICY, TARGETS, USDC_WETH, WBTC_USDC, WBTC_WETH, holding
 
 from rebalancer.amm.valuation import value
 from rebalancer.model import (
@@ -146,6 +146,3 @@ def added(first: Sequence[Amount], more: Sequence[Amount]) -> tuple[Amount, ...]
 def large(weth: int = 1_800_000, wbtc: int = 600_000, usdc: int = 600_000) -> Snapshot:
     """Three million dollars, ten points too much WETH: a plan that moves the pools."""
     return holding(weth, wbtc, usdc)
-
-
-__all__ = ["USDC", "Played", "cut", "inputs_of", "large", "later", "order_at", "turn"]
