@@ -84,7 +84,7 @@ def _components(lines: Sequence[GasLine], gas_used: int, numeraire: str) -> Rend
 def _kinds(items: Sequence[KindGas]) -> RenderableType:
     """What a leg of each kind used in its pair or in wrapped ether, on average."""
     names = ("kind", "chain", "legs", "gas", "per leg")
-    table = new_table("Gas of pairs and wrapped ether, by kind of leg", *names, left=_LEFT)
+    table = new_table("Gas by kind of leg", *names, left=_LEFT)
     for item in items:
         each = mul_div_nearest(item.gas, 1, item.legs)
         table.add_row(item.kind, f"{item.chain_id}", f"{item.legs}", f"{item.gas:,}", f"{each:,}")

@@ -176,7 +176,26 @@ def test_wrapped_ether__goes_straight_into_a_pair(rpc: Rpc, mainnet: Network) ->
     after = holdings(rpc, [WETH, USDC, USDT])
     assert [outcome.purpose for outcome in outcomes] == ["execute"], "nothing needs an allowance"
     assert (after[WETH], after[USDC]) == (before[WETH], before[USDC])
-    assert after[USDT] - before[USDT] == plan.legs[-1].amount_out
+    assert after[USDT] - before[USDT] == plan.legs[-1].pays[0].raw
+
+
+def test_safe__proposal_of_one_call__carries_the_ether_itself(rpc: Rpc, mainnet: Network) -> None:
+    install_safe(rpc, SAFE, OWNERS, 2, payer=TREASURY)
+    rpc.call("anvil_setBalance", SAFE, hex(2 * UNIT))
+    draft = Draft(rpc, mainnet, SAFE)
+    draft.wrap(UNIT)
+    bought = draft.swap(WETH, USDC)
+    plan = draft.plan()
+
+    proposal = propose(rpc, plan).proposal
+    (outcome,) = run(rpc, plan, "safe")
+
+    assert (proposal.to, proposal.value_wei) == (EXECUTOR_ADDRESS, UNIT)
+    assert proposal.service_document()["value"] == str(UNIT)
+    assert proposal.builder_document(0)["transactions"][0]["value"] == str(UNIT)
+    assert outcome.fills[1].pays == bought.pays
+    after = holdings(rpc, [USDC, ETH], SAFE)
+    assert after == {USDC: bought.amount_out, ETH: UNIT}
 
 
 # A market that moves
@@ -256,7 +275,7 @@ def test_earlier_legs_bring_less__a_delegated_wallet_goes_on_with_what_they_brou
     assert removed.amount_out < plan.legs[1].pays[0].raw
     assert swapped.amount_in == removed.amount_out
     assert balances(rpc, [USDC])[USDC] == 0
-    assert outcome.fills[3].takes[1].raw <= swapped.amount_out < plan.legs[2].amount_out
+    assert outcome.fills[3].takes[1].raw <= swapped.amount_out < plan.legs[2].pays[0].raw
 
 
 # What cannot be

@@ -44,6 +44,14 @@ def test_the_purse_must_hold_every_transaction_at_its_max_fee() -> None:
     assert caught.value.hint == "send it 0.000000000000000001 more"
 
 
+def test_ether_that_is_wrapped_must_be_there_beside_the_gas() -> None:
+    gas, wrapped = 46_000 * 25, 3 * 10**18
+    assert check_purse(purse(gas + wrapped), WALLET, (46_000,), FEES, HEAD, wrapped) == gas
+    with pytest.raises(InsufficientGas, match="and 3 are to be wrapped") as caught:
+        check_purse(purse(gas + wrapped - 1), WALLET, (46_000,), FEES, HEAD, wrapped)
+    assert caught.value.hint == "send it 0.000000000000000001 more"
+
+
 def purse(balance_wei: int) -> FakeRpc:
     return FakeRpc({"eth_getBalance": hex(balance_wei)})
 
