@@ -10,10 +10,11 @@ from pydantic import Field, model_validator
 from rebalancer.amm.goals import position_targets
 from rebalancer.config.calendar import cron_trigger
 from rebalancer.config.execution import Execution
+from rebalancer.config.gas_reserve import resolve_reserve
 from rebalancer.config.networks import Address, Network, Strict, sort_tokens
 from rebalancer.config.policy import PolicySpec
 from rebalancer.config.position import PositionSpec
-from rebalancer.config.quantities import NATIVE_DECIMALS, Duration, NativeAmount, Value
+from rebalancer.config.quantities import Duration, NativeAmount, Value
 from rebalancer.config.smoothing import Smoothing
 from rebalancer.model import (
     PPM,
@@ -222,7 +223,7 @@ def resolve(portfolio: Portfolio, network: Network) -> ResolvedPortfolio:
         lps=tuple(lps.values()),
         scheme=scheme,
         policy=portfolio.policy.to_policy(),
-        gas_reserve=_gas_reserve(portfolio, network, tokens),
+        gas_reserve=resolve_reserve(portfolio.gas_reserve, network, tokens),
     )
     _check_scheme(resolved)
     return resolved
@@ -241,26 +242,6 @@ def _all_positions(portfolio: Portfolio) -> list[PositionSpec]:
                 kind = "lp" if ":" in label else "token"
                 found.append(PositionSpec.model_validate({kind: label}))
     return found
-
-
-def _gas_reserve(
-    portfolio: Portfolio, network: Network, positions: Mapping[str, Token]
-) -> GasReserve | None:
-    """The reserve with the token that the rest counts as, which must be one of ``positions``."""
-    coin, native, wrapped = portfolio.gas_reserve, network.native.symbol, network.wrapped
-    if coin is None:
-        return None
-    if coin.symbol != native:
-        raise ValueError(f"gas_reserve is an amount of {native}, not of {coin.symbol}")
-    token = _token(network, wrapped)
-    if token.decimals != NATIVE_DECIMALS:
-        raise ValueError(f"{wrapped} has {token.decimals} decimals, so it does not wrap {native}")
-    if wrapped not in positions:
-        raise ValueError(
-            f"with a gas_reserve the rest of the {native} counts as {wrapped}, which is no "
-            "position; list it, with a target of 0% if need be"
-        )
-    return GasReserve(token, coin.wei)
 
 
 def _goals(portfolio: Portfolio, names: Mapping[str, str]) -> Iterator[Goal]:

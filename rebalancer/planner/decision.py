@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rebalancer.amm.valuation import shares_ppm, value
@@ -29,6 +29,7 @@ from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, net_of, undressed, violations
 from rebalancer.planner.optimal_proposer import OptimalProposer
 from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposal, Proposer
+from rebalancer.planner.proposing import proposed
 from rebalancer.planner.purse import open_purse
 from rebalancer.planner.reasons import gas_too_dear, nothing_to_trade, unread, worth_it
 from rebalancer.planner.smoothed import smoothing_note, trigger_valuation
@@ -36,8 +37,6 @@ from rebalancer.planner.triggers import evaluate
 from rebalancer.planner.withdrawal import check_owed, raised_e8, raising, set_aside, still_lacking
 
 _GREEDY = GreedyProposer()
-#: How often a problem is posed anew because its plan needs more gas than was left for it.
-_MAX_POSES = 3
 
 
 def decide(
@@ -96,27 +95,6 @@ def decide(
         ),
         plan=tried.plan,
     )
-
-
-def proposed(
-    problem: Problem, proposer: Proposer, again: Callable[[int], Problem]
-) -> tuple[Problem, Proposal]:
-    """What ``proposer`` finds, and the problem that it is found for.
-
-    With a gas reserve the plan's own gas must not be wrapped away, and how much that is one knows
-    only with the plan: where too little was left beside the reserve, the problem is posed ``again``
-    with so much wei left.
-    """
-    proposal = proposer.propose(problem)
-    for _ in range(_MAX_POSES):
-        gas_wei = problem.worst_gas_wei(proposal.legs)
-        if problem.purse is None or not problem.purse.short_of_gas(
-            problem.whole(proposal.legs), gas_wei
-        ):
-            break
-        problem = again(gas_wei)
-        proposal = proposer.propose(problem)
-    return problem, proposal
 
 
 @dataclass(frozen=True, slots=True)

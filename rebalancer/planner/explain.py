@@ -9,11 +9,12 @@ from rebalancer.model import PPM, Policy, Reason, mul_div_nearest
 from rebalancer.planner.benefit import penalty_up_e8
 from rebalancer.planner.calibration import Wander, settle
 from rebalancer.planner.costs import cost_gate
-from rebalancer.planner.decision import asked, attempt, pose, proposed, proposer_of
+from rebalancer.planner.decision import asked, attempt, pose, proposer_of
 from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.guards import LIMITS, violations
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.problem import Problem
+from rebalancer.planner.proposing import proposed
 from rebalancer.planner.texts import gwei, money, percent, told_apart
 from rebalancer.planner.volatility import YEAR_S
 

@@ -26,13 +26,14 @@ from rebalancer.model import (
 )
 from rebalancer.planner.bands import drifts
 from rebalancer.planner.costs import appraise, cost_gate
-from rebalancer.planner.decision import pose, priced, proposed
+from rebalancer.planner.decision import pose, priced
 from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, undressed, violations
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.order_limits import least_loss_e8, order_breaches
 from rebalancer.planner.problem import Problem, Proposal
+from rebalancer.planner.proposing import proposed
 from rebalancer.planner.reasons import gas_too_dear, nothing_to_trade, unread
 from rebalancer.planner.targets import aims, spare, stuck_positions
 from rebalancer.planner.texts import money, points

@@ -13,13 +13,10 @@ from rich.text import Text
 
 from rebalancer.amm.attribution import Attribution
 from rebalancer.amm.goals import Exposed
-from rebalancer.amm.valuation import WalletPart, by_wallet, shares_ppm
 from rebalancer.model import (
-    PPM,
     Exposure,
     PositionValue,
     Snapshot,
-    Target,
     Valuation,
     digest,
     to_plain,
@@ -40,6 +37,7 @@ from rebalancer.report.numbers import (
     utc,
 )
 from rebalancer.report.trust import alarms, prices_view
+from rebalancer.report.wallets import reserve_document, reserve_line, wallets_document, wallets_view
 
 _LEFT = frozenset({"position", "holds", "token", "source", "wallet", ""})
 
@@ -88,14 +86,7 @@ def status_document(
         "exposures": to_plain(valuation.exposures),
         "exposure_goals": [{**to_plain(e), "drift_ppm": e.drift_ppm} for e in on_exposures],
         "balances": to_plain(snapshot.balances),
-        "wallets": [
-            {
-                "wallet": part.wallet,
-                "value_e8": part.value_e8,
-                "positions": [{"name": p.name, "value_e8": p.value_e8} for p in part.positions],
-            }
-            for part in _wallets(snapshot, valuation)
-        ],
+        "wallets": wallets_document(snapshot, valuation),
         "watched": to_plain(snapshot.watched),
         "prices": [
             {**to_plain(p), "age_s": snapshot.block.timestamp - p.updated_at}
@@ -104,7 +95,7 @@ def status_document(
         "native": {
             "wei": snapshot.native_wei,
             "value_e8": valuation.native_value_e8,
-            **_gas_reserve(snapshot),
+            **reserve_document(snapshot),
         },
     }
 
@@ -122,7 +113,7 @@ def status_view(
     if past.why is not None:
         parts.append(attribution_view(past.why, valuation.numeraire, past.since))
     if snapshot.watched:
-        parts.append(_wallets_view(snapshot, valuation))
+        parts.append(wallets_view(snapshot, valuation))
     parts.append(_exposures(snapshot, valuation))
     if on_exposures:
         parts.append(_exposure_goals(on_exposures, valuation.numeraire))
@@ -174,44 +165,8 @@ def _header(snapshot: Snapshot, valuation: Valuation) -> Text:
         ("   gas purse ", "dim"),
         amount(purse_wei, native),
         f" ({money(valuation.native_value_e8, valuation.numeraire)}, not part of NAV)",
-        *_above_reserve(snapshot),
+        *reserve_line(snapshot),
     )
-
-
-def _above_reserve(snapshot: Snapshot) -> tuple[str | tuple[str, str], ...]:
-    """A line about the gas reserve, where the portfolio has one."""
-    reserve, native = snapshot.gas_reserve, snapshot.native.token
-    if reserve is None:
-        return ()
-    if snapshot.native_wei < reserve.wei:
-        short_wei = reserve.wei - snapshot.native_wei
-        return (("\ngas reserve ", "dim"), (f"short of {amount(short_wei, native)}", "bold red"))
-    worth = money(_surplus_e8(snapshot), snapshot.numeraire)
-    return (
-        ("\nnative above the gas reserve ", "dim"),
-        amount(snapshot.surplus_wei, native),
-        f" ({worth}, counts as {reserve.wrapped.symbol})",
-    )
-
-
-def _gas_reserve(snapshot: Snapshot) -> dict[str, Any]:
-    """The same as plain data; nothing without a gas reserve."""
-    reserve = snapshot.gas_reserve
-    if reserve is None:
-        return {}
-    return {
-        "reserve_wei": reserve.wei,
-        "surplus_wei": snapshot.surplus_wei,
-        "surplus_value_e8": _surplus_e8(snapshot),
-        "counts_as": reserve.wrapped.symbol,
-    }
-
-
-def _surplus_e8(snapshot: Snapshot) -> int:
-    """What the native token above the reserve is worth; 0 where its wrapped one has no price."""
-    reserve = snapshot.gas_reserve
-    found = (p for p in snapshot.prices if reserve is not None and p.token == reserve.wrapped)
-    return sum(price.value_down(snapshot.surplus_wei) for price in found)
 
 
 def _positions(snapshot: Snapshot, valuation: Valuation, drifts: Sequence[Drift]) -> Table:
@@ -261,46 +216,6 @@ def _amount_and_price(
     price = snapshot.price(token).value_down(10**token.decimals)
     held = snapshot.owned(token) + snapshot.watched_balance(token)
     return quantity(held, token), unit_price(price)
-
-
-def _wallets(snapshot: Snapshot, valuation: Valuation) -> tuple[WalletPart, ...]:
-    targets = [Target(position.name, position.target_ppm) for position in valuation.positions]
-    return by_wallet(snapshot, targets)
-
-
-def _wallets_view(snapshot: Snapshot, valuation: Valuation) -> Table:
-    """Where the portfolio lies: what is traded, what is only watched, and what each wallet has."""
-    table = new_table("Wallets", "wallet", "", "amount", "value", "weight", left=_LEFT)
-    found = _wallets(snapshot, valuation)
-    weights = shares_ppm([p.value_e8 for part in found for p in part.positions])
-    shares = iter(weights)
-    for part in found:
-        role = "trading" if part.wallet == snapshot.wallet else "watched"
-        own = [next(shares) for _ in part.positions]
-        worth = money(part.value_e8, valuation.numeraire)
-        table.add_row(part.wallet, role, "", worth, percent(sum(own)))
-        for position, weight in zip(part.positions, own, strict=True):
-            held = _held_by(part, position)
-            if held:
-                worth = money(position.value_e8, valuation.numeraire)
-                table.add_row(f"  {position.name}", "", held, worth, percent(weight))
-    return table
-
-
-def _held_by(part: WalletPart, position: PositionValue) -> str:
-    """How much of a position a wallet has; empty for nothing."""
-    if position.lp is None:
-        token = next((a.token for a in part.own.balances if a.token.symbol == position.name), None)
-        raw = 0 if token is None else part.own.owned(token)
-        return "" if token is None or not raw else quantity(raw, token)
-    pair = part.own.pair(position.lp.pair)
-    if not position.value_e8 and not position.lp.shares:
-        return ""
-    both = [amount(position.lp.amount0, pair.token0), amount(position.lp.amount1, pair.token1)]
-    if position.lp.staked:
-        staked = percent(position.lp.staked * PPM // position.lp.shares)
-        both.append(f"staked {staked}")
-    return "\n".join(both)
 
 
 def _exposures(snapshot: Snapshot, valuation: Valuation) -> Table:

@@ -135,8 +135,11 @@ def test_wrapped_token__may_have_another_name(tmp_path: Path) -> None:
     named = NETWORKS.replace("{symbol: ETH,", "{symbol: ETH, wrapped: UNI,")
     with pytest.raises(ConfigError, match="counts as UNI, which is no position"):
         load(tmp_path, portfolio, named)
-    with pytest.raises(ConfigError, match="mainnet.native.wrapped: 'UNO' is unknown"):
+    with pytest.raises(ConfigError, match=r"native\.wrapped: 'UNO' is unknown"):
         load(tmp_path, portfolio, named.replace("wrapped: UNI", "wrapped: UNO"))
+    lost = NETWORKS.replace("{symbol: ETH,", "{symbol: POL,")
+    with pytest.raises(ConfigError, match="mainnet has no token WPOL that wraps POL; say which"):
+        load(tmp_path, portfolio.replace("0.05 ETH", "0.05 POL"), lost)
     with pytest.raises(ConfigError, match="WBTC has 8 decimals, so it does not wrap ETH"):
         load(tmp_path, portfolio, named.replace("wrapped: UNI", "wrapped: WBTC"))
 
