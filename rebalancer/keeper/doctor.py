@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from rebalancer.bundler.delegation import delegate_of
 from rebalancer.bundler.executor import check_deployed
 from rebalancer.bundler.modes import MODES, Mode, check_mode, contract_of
 from rebalancer.bundler.safe import read_safe
@@ -120,7 +121,7 @@ def _mode(patient: Patient) -> str:
     others = [mode for mode in MODES if mode != portfolio.mode and _works(patient, mode)]
     would = " and ".join(f"mode: {mode}" for mode in others)
     try:
-        check_mode(patient.rpc, portfolio.mode, portfolio.wallet)
+        _check_mode(patient, portfolio.mode)
     except (ExecutorMissing, ConfigError) as error:
         if would:
             error.hint += f"; {would} would work as things are"
@@ -129,9 +130,17 @@ def _mode(patient: Patient) -> str:
     return f"{portfolio.mode} works for {portfolio.wallet}; {also}"
 
 
+def _check_mode(patient: Patient, mode: Mode) -> None:
+    """Raise unless the mode works for the wallet: a contract has no key to sign with."""
+    wallet = patient.resolved.portfolio.wallet
+    check_mode(patient.rpc, mode, wallet)
+    if mode != "safe":
+        delegate_of(patient.rpc, wallet)
+
+
 def _works(patient: Patient, mode: Mode) -> bool:
     try:
-        check_mode(patient.rpc, mode, patient.resolved.portfolio.wallet)
+        _check_mode(patient, mode)
     except (ExecutorMissing, ConfigError):
         return False
     return True

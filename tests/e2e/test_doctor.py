@@ -192,6 +192,11 @@ def test_safe__which_keys_are_at_hand(workspace: Any, devchain: Any) -> None:
     assert (found["exit_code"], found["warning"]) == (0, True)
     assert "asks for 2 of 2 owners (its nonce is 0), keys of 1 are at hand" in found["detail"]
     assert "REBALANCER_OWNER_KEYSTORES" in found["hint"]
-    assert check(workspace, "mode")["detail"].startswith("safe works for")
+    assert check(workspace, "mode")["detail"].endswith("no other mode would as things are")
+    workspace.edit(workspace.portfolio, "mode: safe\n", "")
+    contract = check(workspace, "mode")
+    assert "is a contract, not an account with a key" in contract["detail"]
+    assert "mode: safe would work as things are" in contract["hint"]
+    workspace.edit(workspace.portfolio, "approvals: exact", "mode: safe\napprovals: exact")
     assert check(workspace, "delegation")["detail"] == "a contract delegates to nobody"
     assert DEV_ACCOUNTS[1] in check(workspace, "nonce")["detail"]
