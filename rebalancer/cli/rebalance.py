@@ -152,7 +152,7 @@ def show_cycle(result: CycleResult) -> None:
         show(f"an earlier run was settled: {mined}")
     show(decision_view(evaluation.decision, evaluation.valuation.numeraire))
     if result.proposed is not None:
-        show(simulation_view(result.proposed.simulation))
+        show(simulation_view(result.proposed.simulation, "call(s) of the Safe"))
         show_line(proposed(result))
         return
     if result.refusal is not None:
@@ -160,7 +160,9 @@ def show_cycle(result: CycleResult) -> None:
         return
     if result.dry_run is None or not isinstance(evaluation.decision, Rebalance):
         return
-    show(simulation_view(result.dry_run.simulation))
+    # What a Safe executes is one transaction of whoever sends it.
+    steps = "transaction(s)" if result.dry_run.transactions else "call(s) of the Safe"
+    show(simulation_view(result.dry_run.simulation, steps))
     if result.awaits_approval:
         show_line(awaited(result))
         return

@@ -68,13 +68,16 @@ def decision_view(decision: Decision, numeraire: str) -> RenderableType:
     return Group(*parts)
 
 
-def simulation_view(simulation: Simulation) -> RenderableType:
-    """One line: the node was asked, and says that it would happen as planned."""
+def simulation_view(simulation: Simulation, steps: str = "transaction(s)") -> RenderableType:
+    """One line: the node was asked, and says that it would happen as planned.
+
+    ``steps`` is what was simulated one after the other.
+    """
     gas = sum(simulation.gas_used)
     return Text.assemble(
         ("simulated", "bold green"),
         f" on block {simulation.block_number}: every leg as planned, {gas:,} gas"
-        f" in {len(simulation.gas_used)} transaction(s)",
+        f" in {len(simulation.gas_used)} {steps}",
     )
 
 

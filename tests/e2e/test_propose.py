@@ -56,6 +56,7 @@ def test_rebalance__too_few_keys__proposes_and_says_so(devchain: Any, drifted: A
 
     assert shown.code == 0, shown.err
     assert "proposed, not sent: 2 of 2 owners sign 0x" in shown.out
+    assert "call(s) of the Safe" in shown.out
     assert "propose --out FILE" in shown.out
     assert (document["executed"], document["proposal"]["nonce"]) == (False, 0)
     assert kept.code == 0
