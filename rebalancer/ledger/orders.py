@@ -172,9 +172,12 @@ def _ids(connection: Connection, portfolio: str) -> list[str]:
 
 
 def _current(connection: Connection, portfolio: str) -> str | None:
-    for order_id in reversed(_ids(connection, portfolio)):
-        last = log.last_event(connection, order_id, ORDER_KINDS)
-        if last is not None and last.kind != "closed":
+    closed = select(events.c.subject).where(events.c.kind == "closed")
+    statement = select(events.c.subject).where(
+        events.c.kind == "opened", events.c.subject.not_in(closed)
+    )
+    for order_id in connection.execute(statement).scalars().all():
+        if log.get(connection, Order, order_id).portfolio == portfolio:
             return order_id
     return None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from rebalancer.errors import LedgerError, LimitBreached, Paused
 from rebalancer.ledger import log
@@ -80,10 +80,11 @@ def opened_order(connection: Connection, order_id: str) -> Order:
 def slices_of(connection: Connection, order_id: str) -> list[SliceRecord]:
     """All slices that were decided to be executed, oldest first."""
     order = opened_order(connection, order_id)
-    since = (
-        select(events.c.seq)
-        .where(events.c.subject == order_id, events.c.kind == "opened")
+    since, until = (
+        select(func.max(events.c.seq))
+        .where(events.c.subject == order_id, events.c.kind == kind)
         .scalar_subquery()
+        for kind in ("opened", "closed")
     )
     statement = (
         select(decisions.c.plan_id, decisions.c.snapshot, decisions.c.block_ts)
@@ -92,6 +93,7 @@ def slices_of(connection: Connection, order_id: str) -> list[SliceRecord]:
             decisions.c.mode == "execute",
             decisions.c.plan_id.is_not(None),
             decisions.c.event > since,
+            until.is_(None) | (decisions.c.event < until),
         )
         .order_by(decisions.c.event)
     )

@@ -75,7 +75,7 @@ def slicing(inputs: Inputs, valuation: Valuation, decision: Decision, rules: Sli
     case = posed(inputs, valuation)
     whole = _whole(case, decision.plan)
     sells = tuple(Amount(c.token, -c.raw) for c in whole.net if c.raw < 0)
-    count = min(rules.slices, whole.costs.traded_e8 // max(case.policy.min_trade_e8, 1))
+    count = min(rules.slices, _largest_e8(case, whole) // max(case.policy.min_trade_e8, 1))
     first = _first(part(case, max(count, 1), None))
     sliced = _times(first.costs, count) if first is not None else whole.costs
     found = Slicing(
@@ -141,6 +141,14 @@ def _whole(case: Problem, plan: Plan) -> Appraisal:
 def _first(problem: Problem) -> Appraisal | None:
     legs = GREEDY.propose(eager(problem)).legs
     return appraise(problem, legs) if legs else None
+
+
+def _largest_e8(case: Problem, whole: Appraisal) -> int:
+    """Value of the largest trade; a smaller one waits until its part is large enough."""
+    swaps = [leg for leg in whole.legs if isinstance(leg, SwapLeg) and not leg.chained]
+    return max(
+        (case.snapshot.price(leg.token_in).value_down(leg.amount_in) for leg in swaps), default=0
+    )
 
 
 def _times(costs: Costs, count: int) -> Costs:

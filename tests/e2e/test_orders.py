@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from test_crash import killed_run
 
+from rebalancer.cli.session import Session
+from rebalancer.cli.slices import look_after
 from rebalancer.devchain.market import move
 
 if TYPE_CHECKING:
@@ -208,8 +210,14 @@ def test_nothing_is_raised_beside_an_order(large: Workspace) -> None:
 
 
 def test_the_keeper_drives_it(large: Workspace, devchain: DevChain) -> None:
+    session = Session.open(large.portfolio, rpc_url=large.rpc_url)
+    looks: list[str] = []
+    look_after(session, lambda: looks.append("no order"))
     assert large.run("keeper", "--once", "--execute").code == 0
+    look_after(session, lambda: looks.append("too early"))
     pass_blocks(devchain)
+    look_after(session, lambda: looks.append("due"))
+    assert looks == ["due"]
     line = large.run("keeper", "--once", "--execute").out
     assert "2 of 4 slices" in line
     planned = large.run("plan", "--json").json

@@ -77,3 +77,22 @@ def test_the_refusal_says_all_numbers() -> None:
 
 def test_a_plan_that_assumes_no_gas_is_not_judged_by_it() -> None:
     check_worth(TWO_HOPS, 10**6, 10**12)
+
+
+@pytest.mark.parametrize(
+    ("most_e8", "price_gwei", "worth"),
+    [
+        (24 * 10**8, 40, True),  # gas doubled: 24, and as much is left of the order
+        (24 * 10**8 - 1, 40, False),
+        (0, 20, True),  # as the planner decided, who knew the order
+    ],
+)
+def test_a_slices_gas_must_be_left_of_its_order__whatever_it_brings(
+    most_e8: int, price_gwei: int, worth: bool
+) -> None:
+    slice_ = replace(plan(1), order="ab" * 32, most_gas_e8=most_e8)
+    if worth:
+        check_worth(slice_, 200_000, price_gwei * GWEI)
+        return
+    with pytest.raises(LimitBreached, match=r"would cost 24 USD now, its order has 23\.99999999"):
+        check_worth(slice_, 200_000, price_gwei * GWEI)

@@ -56,7 +56,7 @@ def test_below_above__in_one_go() -> None:
 
 
 def test_slices_below_the_smallest_trade__fewer_of_them() -> None:
-    found, _ = cut(large(), min_trade_e8=140_000 * E8)
+    found, _ = cut(large(), min_trade_e8=70_000 * E8)
     assert found.slices == 2
     found, _ = cut(large(1_800_000, 750_000, 450_000), min_trade_e8=160_000 * E8)
     assert (found.worth_it, found.reasons[0].code) == (False, "slices_too_small")
