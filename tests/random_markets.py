@@ -25,6 +25,7 @@ from rebalancer.model import (
     PPM,
     Amount,
     BlockRef,
+    GasReserve,
     LpHolding,
     PairState,
     Policy,
@@ -51,6 +52,8 @@ BY_ALLOWANCE, DELEGATED = _address(0xA11CE), _address(0xDE1E6A7E)
 TOKENS = tuple(Token(_address(0x7000 + i), f"T{i}", d) for i, d in enumerate(DECIMALS))
 FACTORIES = {amm: _address(0xFAC0 + i) for i, amm in enumerate(AMMS)}
 NATIVE = Token("0x" + "0" * 40, "ETH", 18)
+#: The token that is wrapped ether: WETH9, where the others are plain.
+WRAPPED = TOKENS[1]
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,11 @@ def build(rpc: Rpc) -> None:
     codes |= {place.address: pair for place in PLACES}
     types = ("string", "string", "uint8", "address")
     for token in TOKENS:
+        if token == WRAPPED:
+            continue
         args = (token.symbol, token.symbol, token.decimals, DELEGATED)
         codes[token.address] = runtime_of(rpc, init_code(own("DevToken")["bytecode"], types, args))
+    codes[WRAPPED.address] = "0x" + official("WETH9")["runtime"]
     slots = [(FACTORIES[AMMS[1]], word(0), word(FEE_TO))]
     for place in PLACES:
         tokens = {6: place.token0.address, 7: place.token1.address}
@@ -99,13 +105,12 @@ def build(rpc: Rpc) -> None:
         slots.append((place.address, allowed, word(MANY)))
         slots.append((place.address, mapping_slot(FEE_TO, word(1)), word(1)))
     for token in TOKENS:
-        allowed = _nested(2, BY_ALLOWANCE, EXECUTOR.address)
-        slots.append((token.address, allowed, word(MANY)))
+        slots.append((token.address, _allowance_slot(token), word(MANY)))
     write_all(rpc, [("anvil_setCode", item) for item in codes.items()])
     write_all(rpc, [("anvil_setStorageAt", slot) for slot in slots])
+    rpc.call("anvil_setBalance", WRAPPED.address, hex(10**30))
     for wallet in (BY_ALLOWANCE, DELEGATED):
         rpc.call("anvil_impersonateAccount", wallet)
-        rpc.call("anvil_setBalance", wallet, hex(10**24))
 
 
 def _runtime(rpc: Rpc, code: bytes) -> bytes:
@@ -118,6 +123,17 @@ def _nested(slot: int, *keys: str) -> str:
     for key in keys:
         found = "0x" + keccak(from_hex(found) + from_hex(word(key))).hex()
     return found
+
+
+def _balance_slot(token: Token, owner: str) -> str:
+    """Vyper's tokens and WETH9 keep their balances in slots 1 and 3, each in its own way."""
+    return mapping_slot(owner, word(3)) if token == WRAPPED else _nested(1, owner)
+
+
+def _allowance_slot(token: Token) -> str:
+    if token == WRAPPED:
+        return mapping_slot(EXECUTOR.address, mapping_slot(BY_ALLOWANCE, word(4)))
+    return _nested(2, BY_ALLOWANCE, EXECUTOR.address)
 
 
 def write(rpc: Rpc, at: Snapshot) -> None:
@@ -133,10 +149,12 @@ def write(rpc: Rpc, at: Snapshot) -> None:
         own_shares = mapping_slot(at.wallet, word(1))
         slots.append((pair.address, own_shares, word(held[pair.address])))
         for token, raw in ((pair.token0, pair.reserve0), (pair.token1, pair.reserve1)):
-            slots.append((token.address, _nested(1, pair.address), word(raw)))
+            slots.append((token.address, _balance_slot(token, pair.address), word(raw)))
     for amount in at.balances:
-        slots.append((amount.token.address, _nested(1, at.wallet), word(amount.raw)))
+        slot = _balance_slot(amount.token, at.wallet)
+        slots.append((amount.token.address, slot, word(amount.raw)))
     write_all(rpc, [("anvil_setStorageAt", slot) for slot in slots])
+    rpc.call("anvil_setBalance", at.wallet, hex(at.native_wei))
 
 
 def read(rpc: Rpc, at: Snapshot) -> dict[str, tuple[int, ...]]:
@@ -198,17 +216,21 @@ def make(random: Random, block: BlockRef) -> Case:
     names = [t.symbol for t in tokens[:kept]] + [pair.name for pair in lps]
     weights = _weights(random, len(names))
     wallet = random.choice((BY_ALLOWANCE, DELEGATED))
+    reserve = None
+    if WRAPPED.symbol in names and random.random() < 0.5:
+        reserve = GasReserve(WRAPPED, random.randint(1, 5 * 10**18))
     snapshot = Snapshot(
         block=block,
         wallet=wallet,
         numeraire="USD",
         native=Price(NATIVE, random.randint(100, 5_000) * E8, 10**18, "test", block.timestamp),
-        native_wei=10**24,
+        native_wei=10**18 + random.randint(0, 10**19),
         balances=balances,
         holdings=holdings,
         pairs=pairs,
         prices=tuple(prices.values()),
         priority_fee_wei=random.randint(0, 2 * 10**9),
+        gas_reserve=reserve,
     )
     targets = tuple(Target(name, weight) for name, weight in zip(names, weights, strict=True))
     return Case(snapshot, targets, _policy(random))
@@ -273,7 +295,7 @@ def _policy(random: Random) -> Policy:
         max_cost_ppm=PPM,
         max_off_oracle_ppm=20_000,
         slippage_ppm=random.choice((0, 1_000, 5_000)),
-        max_gas_price_wei=10**12,
+        max_gas_price_wei=10**11,
         deadline_s=3_600,
         max_age_blocks=5,
         planner=random.choice(("greedy", "optimal", "optimal")),
@@ -281,9 +303,10 @@ def _policy(random: Random) -> Policy:
     )
 
 
-def sent(rpc: Rpc, wallet: str, to: str, data: bytes) -> Mapping[str, Any]:
+def sent(rpc: Rpc, wallet: str, to: str, data: bytes, value_wei: int = 0) -> Mapping[str, Any]:
     """The receipt of a transaction that was mined at once."""
     request = {"from": wallet, "to": to, "data": to_hex(data), "gas": hex(12_000_000)}
+    request["value"] = hex(value_wei)
     answer: Any = rpc.call("eth_sendTransactionSync", request)
     return dict(answer)
 

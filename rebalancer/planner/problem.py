@@ -81,7 +81,8 @@ class Problem:
         """Expected gas of ``legs``; what the wallet has nothing of costs more when it comes."""
         legs = self.whole(legs)
         moved = moved_tokens(legs)
-        without = {token for token in moved if not balance(self.snapshot, token)}
+        read = self.snapshot if self.purse is None else self.purse.read
+        without = {token for token in moved if not balance(read, token)}
         due = {pair.address for pair in self.snapshot.pairs if pair.protocol_fee_on}
         return self.gas_schedule.units(legs, without, due)
 

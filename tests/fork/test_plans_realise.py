@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import random_markets as world
 
-from rebalancer.bundler.executor import EXECUTOR, encode_execute
+from rebalancer.bundler.executor import EXECUTOR, encode_execute, ether_of
 from rebalancer.bundler.fills import decode_fills
 from rebalancer.devchain import synthetic
 from rebalancer.devchain.anvil import start_anvil
@@ -54,7 +54,8 @@ def test_every_plan_realises_what_it_says(rpc: Rpc, chunk: int) -> None:
         kinds += one(rpc, random)
     assert kinds["plans"] * 2 > CASES, kinds
     if CASES >= 50:
-        assert min(kinds[kind] for kind in ("swap", "add", "remove", "chained", "certificate")) > 0
+        asked = ("swap", "add", "remove", "unwrap", "chained", "certificate")
+        assert min(kinds[kind] for kind in asked) > 0, kinds
 
 
 def one(rpc: Rpc, random: Random) -> Counter[str]:
@@ -77,10 +78,14 @@ def one(rpc: Rpc, random: Random) -> Counter[str]:
     delegated = plan.wallet == world.DELEGATED
     to = plan.wallet if delegated else EXECUTOR.address
     data = encode_execute(plan.legs, plan.deadline_ts, as_wallet=delegated)
-    receipt = world.sent(rpc, plan.wallet, to, data)
+    value_wei = 0 if delegated else ether_of(plan.legs)
+    receipt = world.sent(rpc, plan.wallet, to, data, value_wei)
     assert receipt["status"] == "0x1", (plan.legs, receipt)
 
-    assert world.read(rpc, case.snapshot) == world.expected(replay(case.snapshot, plan.legs))
+    done = replay(case.snapshot, plan.legs)
+    assert world.read(rpc, case.snapshot) == world.expected(done)
+    gas_wei = int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)
+    assert int(rpc.call("eth_getBalance", plan.wallet, "latest"), 16) == done.native_wei - gas_wei
     fills = decode_fills(plan, receipt["logs"], to)
     for leg, fill in zip(plan.legs, fills, strict=True):
         assert fill.pays == leg.pays
