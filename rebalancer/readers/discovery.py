@@ -1,7 +1,7 @@
-"""LP positions that a wallet holds and its portfolio file does not list.
+"""LP positions that a portfolio's wallets hold and its file does not list.
 
 Known pools need no search: every AMM of the network times every pair of its tokens has an address,
-and one eth_call asks them all. With a block to begin at, the wallet's Transfer events name every
+and one eth_call asks them all. With a block to begin at, each wallet's Transfer events name every
 token that ever came or left; those that are pairs of a factory, and the farms that pairs' shares
 went to, are asked too, also where networks.yaml does not know the factory or a token yet.
 """
@@ -9,7 +9,7 @@ went to, are asked too, also where networks.yaml does not know the factory or a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rebalancer.config.networks import Network
 from rebalancer.config.portfolio import ResolvedPortfolio
@@ -28,7 +28,7 @@ ZERO = "0x" + "00" * 20
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An LP position that is held: ``shares`` by the wallet and ``staked`` in ``farm``.
+    """An LP position that is held: ``shares`` by the ``wallets`` and ``staked`` in ``farm``.
 
     ``name`` is how a portfolio file names it; where it cannot, ``missing`` says what networks.yaml
     lacks. ``since_block`` is the block of the first event, if events were read. ``listed`` is one
@@ -43,6 +43,7 @@ class Found:
     since_block: int | None = None
     missing: str = ""
     listed: bool = False
+    wallets: tuple[str, ...] = ()
 
     @property
     def line(self) -> str | None:
@@ -64,10 +65,40 @@ def discover(
 ) -> tuple[Found, ...]:
     """Positions held at ``block`` that are not listed, by name, the unnamed last.
 
-    ``since_block`` is where the search of the logs begins; None: known pools alone. One request
-    without it. Raises ReadError where the node refuses.
+    What several wallets hold of one pair is one position; its farm is that of the first that has
+    one. ``since_block`` is where the search of the logs begins; None: known pools alone. One
+    request for each wallet without it. Raises ReadError where the node refuses.
     """
-    network, wallet = resolved.network, resolved.portfolio.wallet
+    found: dict[str, Found] = {}
+    for wallet in (resolved.portfolio.wallet, *resolved.portfolio.watch):
+        for item in _of_wallet(rpc, resolved, wallet, block, since_block):
+            known = found.get(item.pair)
+            found[item.pair] = item if known is None else _together(known, item)
+    return tuple(sorted(found.values(), key=_by_name))
+
+
+def _by_name(found: Found) -> tuple[bool, str, int]:
+    return found.name is None, found.name or "", int(found.pair, 16)
+
+
+def _together(one: Found, other: Found) -> Found:
+    """One position of several wallets, from the block of the earliest event on."""
+    blocks = [f.since_block for f in (one, other) if f.since_block is not None]
+    return replace(
+        one,
+        shares=one.shares + other.shares,
+        staked=one.staked + (other.staked if one.farm in (None, other.farm) else 0),
+        farm=one.farm or other.farm,
+        since_block=min(blocks, default=None),
+        wallets=(*one.wallets, *other.wallets),
+    )
+
+
+def _of_wallet(
+    rpc: Rpc, resolved: ResolvedPortfolio, wallet: str, block: BlockRef, since_block: int | None
+) -> list[Found]:
+    """What one wallet holds and the file does not list."""
+    network = resolved.network
     tokens = [network.token(symbol) for symbol in network.tokens]
     pools = {pool.address: pool for pool in candidates(network, tokens)}
     logs: Sequence[Log] = ()
@@ -93,9 +124,11 @@ def discover(
         if shares or staked:
             name, missing = _name(answers, network, pair, pools.get(pair))
             since = first.get(pair)
-            listed_already = known is not None
-            found.append(Found(pair, name, shares, staked, farm, since, missing, listed_already))
-    return tuple(sorted(found, key=lambda f: (f.name is None, f.name or "", int(f.pair, 16))))
+            on_list = known is not None
+            found.append(
+                Found(pair, name, shares, staked, farm, since, missing, on_list, (wallet,))
+            )
+    return found
 
 
 def _who(address: str, wallet: str) -> tuple[Call, ...]:

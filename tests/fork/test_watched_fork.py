@@ -24,6 +24,7 @@ from rebalancer.devchain.market import move
 from rebalancer.evm.abi import checksum
 from rebalancer.model import Amount, Snapshot
 from rebalancer.readers.chain import read_block
+from rebalancer.readers.discovery import discover
 from rebalancer.readers.flows import read_flows
 from rebalancer.readers.history import LotReader
 from rebalancer.readers.snapshot import read_snapshot
@@ -226,3 +227,26 @@ def test_attribution_with_watched_wallets__adds_up_and_knows_what_is_none(
     assert found.nav.other == 0
     assert abs(found.nav.trades) <= 1  # the claim: from the farm to the wallet
     assert found.nav.fees > 0
+
+
+def test_discovery__looks_into_every_wallet(
+    devchain: DevChain, mainnet: Network, farm: str
+) -> None:
+    """The treasury holds all of DAI/WETH and of USDC/WETH; half of the latter is given away."""
+    link = {"token": "LINK", "target": "100%"}
+    spec = {"name": "w", "network": "mainnet", "wallet": ARBITRAGEUR, "watch": (COLD, TREASURY)}
+    resolved = resolve(Portfolio.model_validate({**spec, "positions": [link]}), mainnet)
+    listed = watching(mainnet, farm, COLD)
+    pair = listed.lps[0].pair
+    held = read_snapshot(devchain.rpc, listed).holdings[0].shares
+    send(devchain, pair, TREASURY, COLD, held // 2)
+    stake(devchain, pair, farm, COLD, held // 4)
+    head = read_block(devchain.rpc)
+    dai, usdc = discover(devchain.rpc, resolved, head)
+    assert (dai.name, dai.wallets) == ("uniswap_v2:DAI/WETH", (TREASURY,))
+    assert (usdc.name, usdc.wallets) == (LP, (COLD, TREASURY))
+    assert usdc.shares == held - held // 4  # a farm takes the logs to find
+    (_, usdc) = discover(devchain.rpc, resolved, head, since_block=1)
+    assert (usdc.shares, usdc.staked, usdc.farm) == (held - held // 4, held // 4, farm)
+    assert usdc.line is not None
+    assert f'staked_in: "{farm}"' in usdc.line
