@@ -19,6 +19,7 @@ from rebalancer.cli.options import (
 if TYPE_CHECKING:
     from rebalancer.bundler.propose import Proposed
     from rebalancer.cli.session import Session
+    from rebalancer.errors import RebalancerError
 
 OutOption = Annotated[
     Path | None,
@@ -93,7 +94,7 @@ def _propose(session: Session, out: Path | None, json: bool) -> None:
 
     from rebalancer.bundler.propose import propose as make
     from rebalancer.cli.output import show, show_json
-    from rebalancer.errors import ConfigError
+    from rebalancer.errors import ConfigError, ExecutionError, PlanError
     from rebalancer.model import Rebalance
     from rebalancer.report.plan import decision_document, decision_view
 
@@ -101,7 +102,13 @@ def _propose(session: Session, out: Path | None, json: bool) -> None:
     decision = evaluation.decision
     document: dict[str, Any] = decision_document(decision)
     if isinstance(decision, Rebalance):
-        proposed = make(session.rpc, decision.plan, approvals=session.resolved.portfolio.approvals)
+        approvals = session.resolved.portfolio.approvals
+        try:
+            proposed = make(session.rpc, decision.plan, approvals=approvals)
+        except (ConfigError, ExecutionError, PlanError) as error:
+            if not json:
+                show(decision_view(decision, evaluation.valuation.numeraire))
+            raise _refused(error, document if json else None) from None
         builder = proposed.proposal.builder_document(int(time.time() * 1_000))
         document["proposal"] = proposed.proposal.service_document()
         document["transaction_builder"] = builder
@@ -121,6 +128,16 @@ def _propose(session: Session, out: Path | None, json: bool) -> None:
             show(f"{number}. {call.label}: {call.to}")
         show(to_sign(proposed))
         show(f"written to {out}" if out else "add --out FILE for Safe's Transaction Builder")
+
+
+def _refused(error: RebalancerError, document: dict[str, Any] | None) -> typer.Exit:
+    """Say why a plan cannot be proposed, below it or in its document; the exit to raise."""
+    from rebalancer.cli.output import error_document, show_error, show_json
+
+    if document is not None:
+        show_json({**document, "error": error_document(error)})
+    show_error(error, as_json=False)
+    return typer.Exit(error.exit_code)
 
 
 def to_sign(proposed: Proposed) -> str:

@@ -42,6 +42,23 @@ def test_propose__writes_what_the_transaction_builder_loads(safe: Any, tmp_path:
     assert "1 of 1 owners sign" in text.out
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_propose__executor_missing__shows_the_plan_and_how_to_get_one(
+    safe: Any, devchain: Any, flags: list[str]
+) -> None:
+    devchain.rpc.call("anvil_setCode", EXECUTOR_ADDRESS, "0x")
+
+    shown = safe.run("propose", *flags)
+
+    assert shown.code == 5
+    assert "way out: run `rebalancer deploy --execute`" in shown.err
+    if flags:
+        assert shown.json["error"]["type"] == "ExecutorMissing"
+        assert shown.json["plan"]["legs"]
+    else:
+        assert shown.out.startswith("REBALANCE")
+
+
 def test_rebalance__too_few_keys__proposes_and_says_so(devchain: Any, drifted: Any) -> None:
     owners = [DEV_ACCOUNTS[1], STRANGER]
     install_safe(devchain.rpc, TREASURY, owners, 2, payer=DEV_ACCOUNTS[2])
