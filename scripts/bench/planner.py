@@ -83,10 +83,10 @@ def no_trade() -> Iterator[Figure]:
     from rebalancer.planner.optimal.rest import at_rest
 
     calm = [lay_out(m) for m in instances(50, 500, 20, drift=0.001, off=0.00005)]
-    at_rest(calm[0], *free(calm[0]))
-    taken = median(seconds(lambda g=g: at_rest(g, *free(g)), 10) for g in calm)  # type: ignore[misc]
+    at_rest(calm[0], free(calm[0]))
+    taken = median(seconds(lambda g=g: at_rest(g, free(g)), 10) for g in calm)  # type: ignore[misc]
     yield Figure("planner.no_trade_50_500", round(taken * 1e3, 4), "ms", 1.0)
-    held = sum(at_rest(g, *free(g)).upper <= worth(g, nothing(g)).value + 1e-15 for g in calm)
+    held = sum(at_rest(g, free(g)).upper <= worth(g, nothing(g)).value + 1e-15 for g in calm)
     yield Figure("planner.no_trade_50_500_unproven", 1 - held / len(calm), "share", 0.0)
 
 

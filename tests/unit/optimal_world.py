@@ -179,9 +179,9 @@ def oracle(graph: Graph) -> tuple[float, bool]:
     x0 = kept + cp.multiply(1 / r0, cp.multiply(graph.gamma, in0) - out0)
     x1 = kept + cp.multiply(1 / r1, cp.multiply(graph.gamma, in1) - out1)
     cons += [cp.SOC(x0 + x1, cp.vstack([2 * kept, x0 - x1]), axis=0), y == graph.held + flow]
-    for k in np.flatnonzero(np.isfinite(graph.reach)):
-        for amount, reserve in ((in0, r0), (in1, r1)):
-            room = reserve[k] * (graph.reach[k] - 1) / graph.gamma[k]
+    for k in np.flatnonzero(np.isfinite(graph.reach).any(axis=1)):
+        for side, (amount, reserve) in enumerate(((in0, r0), (in1, r1))):
+            room = reserve[k] * (graph.reach[k, side] - 1) / graph.gamma[k]
             cons.append(amount[k] <= (kept[k] if stakes else 1.0) * room)
     is_position = graph.stiff > 0
     cons.append(y[is_position] >= 0)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from math import sqrt
 
+import numba
 import numpy as np
 import pytest
 from optimal_world import market, oracle, with_everything
 
 from rebalancer.errors import PlanError
 from rebalancer.model import E8, PPM
-from rebalancer.planner.optimal.dual import evaluate, trade
+from rebalancer.planner.optimal.dual import Best, Case, evaluate
 from rebalancer.planner.optimal.graph import Graph, lay_out
+from rebalancer.planner.optimal.newton import empty, minimise
 from rebalancer.planner.optimal.relaxation import (
     Relaxed,
     Trades,
@@ -22,6 +24,7 @@ from rebalancer.planner.optimal.relaxation import (
 )
 from rebalancer.planner.optimal.rest import at_rest
 from rebalancer.planner.optimal.statement import Asset, Pool, Statement, TaxTier, statement
+from rebalancer.planner.optimal.terms import trade as compiled_trade
 
 #: Of NAV. What the duality gap may be, and what the oracle's optimum may differ by.
 GAP = 1e-11
@@ -49,7 +52,9 @@ def assert_feasible(graph: Graph, trades: Trades) -> None:
         x_in = (1 - burned) * r_in + graph.gamma[k] * paid
         x_out = (1 - burned) * r_out - got
         assert x_in * x_out >= (1 - burned) ** 2 * r_in * r_out * (1 - 1e-14)
-        assert graph.gamma[k] * paid <= (1 - burned) * r_in * (graph.reach[k] - 1) * (1 + 1e-12)
+        assert graph.gamma[k] * paid <= (1 - burned) * r_in * (
+            graph.reach[k, trades.side[k]] - 1
+        ) * (1 + 1e-12)
         change[sold] -= paid
         change[bought] += got
         change[a] += burned * graph.reserve[k, 0]
@@ -112,30 +117,58 @@ def test_any_prices_bound_the_optimum(seed: int) -> None:
 
 
 def bound(graph: Graph, x: np.ndarray) -> float:
-    gradient = np.empty(x.size)
-    return evaluate(graph, *free(graph), 0.0, x, gradient, np.empty((0, 0)), False)[1]
+    return float(minimise(graph, free(graph), 0.0, x.copy(), empty(graph), 0)[0])
 
 
-@pytest.mark.parametrize("seed", range(20))
+@numba.njit(error_model="numpy")
+def derivatives(
+    graph: Graph,
+    case: Case,
+    mu: float,
+    x: np.ndarray,
+    best: Best,
+    gradient: np.ndarray,
+    hessian: np.ndarray,
+) -> float:
+    return evaluate(graph, case, mu, x, best, gradient, hessian)[0]
+
+
+@pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize("gas", [0.0, 1e-4])
 def test_gradient_and_hessian_are_the_derivatives(seed: int, gas: float) -> None:
+    """With everything, half of them also with fees and least amounts for sales, debts, tolls."""
     graph = lay_out(with_everything(seed, 5, 8, middle=1))
     rng = np.random.default_rng(seed)
-    _, low, high = free(graph)
-    charge = np.full((8, 2), gas)
+    case = free(graph)._replace(charge=np.full((8, 2), gas))
+    low_prices = 0.02
+    if seed >= 20:
+        graph = graph._replace(
+            toll=0.002,
+            owed=np.where(rng.random(5) < 0.3, 0.05, 0.0),
+            least_sold=np.where(rng.random(5) < 0.5, 0.01, 0.0),
+            most=np.where(rng.random(5) < 0.3, graph.held, np.inf),
+        )
+        graph = graph._replace(held=graph.held - graph.owed)
+        case = case._replace(fee=np.full(5, gas), top=graph.most)
+        low_prices = 0.04
     size = graph.held.size + graph.load.shape[0]
-    x = np.concatenate([1 + rng.normal(0, 0.02, 5), rng.normal(0, 0.02, 2)])
-    gradient, hessian = np.empty(size), np.empty((size, size))
-    evaluate(graph, charge, low, high, 1e-4, x, gradient, hessian, True)
+    x = np.concatenate([1 + rng.normal(0, low_prices, 5), rng.normal(0, 0.02, 2)])
+    x[:5] *= np.where(graph.owed > 0, graph.urgency * rng.uniform(0.8, 1.5, 5), 1.0)
+    gradient, hessian, best = np.empty(size), np.empty((size, size)), empty(graph)
+    derivatives(graph, case, 1e-4, x, best, gradient, hessian)
     whole = np.tril(hessian) + np.tril(hessian, -1).T
     up, down, spare = np.empty(size), np.empty(size), np.empty((0, 0))
     for i in range(size):
         step = np.zeros(size)
         step[i] = 1e-7
-        above = evaluate(graph, charge, low, high, 1e-4, x + step, up, spare, False)[0]
-        below = evaluate(graph, charge, low, high, 1e-4, x - step, down, spare, False)[0]
+        above = derivatives(graph, case, 1e-4, x + step, best, up, spare)
+        below = derivatives(graph, case, 1e-4, x - step, best, down, spare)
         assert (above - below) / 2e-7 == pytest.approx(gradient[i], rel=1e-4, abs=1e-6)
         np.testing.assert_allclose((up - down) / 2e-7, whole[:, i], rtol=1e-3, atol=1e-3)
+
+
+def trade(*args: float) -> tuple[float, float, float, float]:
+    return compiled_trade.py_func(*args)  # type: ignore[attr-defined, no-any-return]
 
 
 def one_pair(*pools: tuple[float, float, int], kappa: float, held: float) -> tuple[Graph, Relaxed]:
@@ -211,7 +244,7 @@ def test_rest_is_exactly_where_every_ratio_is_in_its_band(seed: int) -> None:
     )
     inside = bool(((graph.gamma <= ratio) & (ratio <= 1 / graph.gamma)).all())
     nothing_done = worth(graph, nothing(graph)).value
-    rest = at_rest(graph, *free(graph))
+    rest = at_rest(graph, free(graph))
     if (graph.held > 0).all():
         assert (rest.upper <= nothing_done + 1e-15) == inside
     assert (relax(graph).lower > nothing_done + 1e-13) == (rest.upper > nothing_done + 1e-13)
@@ -221,7 +254,7 @@ def test_both_outcomes_of_rest_occur() -> None:
     calm = lay_out(market(1, 8, 20, drift=0.0, off=0.0))
     moved = lay_out(market(1, 8, 20, drift=0.3, off=0.0))
     for graph, rests in ((calm, True), (moved, False)):
-        holds = at_rest(graph, *free(graph)).upper <= worth(graph, nothing(graph)).value + 1e-15
+        holds = at_rest(graph, free(graph)).upper <= worth(graph, nothing(graph)).value + 1e-15
         assert holds == rests
 
 
@@ -240,7 +273,7 @@ def test_rest_sees_through_intermediates_and_taxes(seed: int) -> None:
         statement(nav_e8=made.nav_e8, kappa_ppm=made.kappa_ppm, assets=taxed, pools=made.pools)
     )
     nothing_done = worth(graph, nothing(graph)).value
-    rest = at_rest(graph, *free(graph))
+    rest = at_rest(graph, free(graph))
     assert (relax(graph).lower > nothing_done + 1e-12) == (rest.upper > nothing_done + 1e-12)
 
 

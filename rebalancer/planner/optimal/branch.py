@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from rebalancer.planner.optimal import search
+from rebalancer.planner.optimal.charging import (
+    IN,
+    OPEN,
+    OUT,
+    Choices,
+    Gas,
+    charges,
+    copied,
+    of_support,
+    place,
+)
 from rebalancer.planner.optimal.graph import Floats, Graph, lay_out
 from rebalancer.planner.optimal.relaxation import (
     Trades,
     best_trades,
     first_prices,
     nothing,
+    relax,
     worth,
 )
 from rebalancer.planner.optimal.rest import at_rest
-from rebalancer.planner.optimal.search import IN, OPEN, OUT, Gas, States
+from rebalancer.planner.optimal.search import bound, pick, true_bound
 from rebalancer.planner.optimal.statement import Statement
+from rebalancer.planner.optimal.supports import improve
 
 #: The width over which a bound is rounded off, as a share of the middling charge.
 _SMOOTH = 0.05
@@ -52,22 +64,31 @@ class Limits:
 class Node:
     """A part of all plans: those within the decisions on the way to it.
 
-    Either split by ``item`` in two, or a leaf that ``prices`` bound.
+    Either split by ``item`` in two, or a leaf that ``prices`` bound: ``upper`` is what the search
+    went by, ``proved`` what no plan exceeds.
     """
 
     prices: Floats
     upper: float
+    proved: float = np.inf
     item: int = -1
     used: Node | None = None
     unused: Node | None = None
+
+    def leaves(self) -> Iterator[Node]:
+        """The nodes that are not split."""
+        if self.used is None or self.unused is None:
+            yield self
+        else:
+            yield from self.used.leaves()
+            yield from self.unused.leaves()
 
 
 @dataclass(frozen=True, slots=True)
 class Support:
     """Pools and stakes to use, as IN and OUT, their prices, and what the plan is worth net."""
 
-    edge: States
-    stake: States
+    choices: Choices
     prices: Floats
     value: float
 
@@ -78,13 +99,15 @@ class Answer:
 
     ``supports`` are all good supports met, the best first: the integers of one may not be
     executable. None of them is worth less than ``hold``; empty for a hold. ``upper`` bounds every
-    plan, holding included.
+    plan, holding included, ``unfed`` those in which no pool feeds another with a position.
     """
 
     graph: Graph
     gas: Gas
+    links: Floats
     hold: float
     upper: float
+    unfed: float
     supports: tuple[Support, ...]
     root: Node
     nodes: int
@@ -101,48 +124,59 @@ class Answer:
 
     def trades(self, support: Support) -> Trades:
         """The trades of a support, in shares of NAV."""
-        charge, _, _, low, high, _ = search.charges(
-            self.graph, self.gas, support.edge, support.stake
-        )
-        return best_trades(self.graph, charge, low, high, support.prices)
+        case = of_support(self.graph, self.gas, support.choices)
+        return best_trades(self.graph, case, support.prices)
 
 
-def gas_of(made: Statement) -> Gas:
-    """The gas of a statement as shares of NAV, at the least that a plan can pay.
+def gas_of(made: Statement, links: Floats) -> Gas:
+    """The gas of a statement as shares of NAV.
 
-    Where an intermediate is between two pools the one may pay straight into the other: that saves
-    ``chained_saving_e8`` per two pools and the approval, so each pool is charged half of it less.
+    ``links`` says of each asset which share of what a chained leg saves is credited to the one that
+    sells it there; the other share goes to the one that feeds it.
     """
-    between = {a.key for a in made.assets if a.target_ppm is None}
-    swap = [
-        max(p.swap_e8 - made.chained_saving_e8 * len({p.asset0, p.asset1} & between) / 2, 0.0)
-        for p in made.pools
-    ]
-    approval = [0 if a.key in between else a.approval_e8 for a in made.assets]
-    around = [
-        [k for k, p in enumerate(made.pools) if a.key in (p.asset0, p.asset1)] for a in made.assets
-    ]
+    index = {a.key: i for i, a in enumerate(made.assets)}
+    pools = [p.key for p in made.pools]
+    nav, chained = made.nav_e8, made.chained_saving_e8 / made.nav_e8
+    token = [(index[p.asset0], index[p.asset1]) for p in made.pools]
+    around = [[k for k, pair in enumerate(token) if i in pair] for i in range(len(made.assets))]
+    full = np.array([p.swap_e8 for p in made.pools], dtype=np.float64) / nav
+    saved = [[links[a] + 1 - links[b], links[b] + 1 - links[a]] for a, b in token]
+    stake = np.array([[s.burn_e8, s.mint_e8] for s in made.stakes], dtype=np.float64)
     return Gas(
-        base=made.base_e8 / made.nav_e8,
-        swap=np.array(swap, dtype=np.float64) / made.nav_e8,
-        touch=np.array([a.touch_e8 for a in made.assets], dtype=np.float64) / made.nav_e8,
-        approval=np.array(approval, dtype=np.float64) / made.nav_e8,
-        stake=np.array([[s.burn_e8, s.mint_e8] for s in made.stakes], dtype=np.float64).reshape(
-            -1, 2
-        )
-        / made.nav_e8,
-        start=np.cumsum([0, *(len(pools) for pools in around)]).astype(np.int64),
-        around=np.array([k for pools in around for k in pools], dtype=np.int64),
+        base=made.base_e8 / nav,
+        full=full,
+        swap=full[:, None] - chained * np.array(saved, dtype=np.float64).reshape(-1, 2),
+        chained=chained,
+        touch=np.array([a.touch_e8 for a in made.assets], dtype=np.float64) / nav,
+        approval=np.array([a.approval_e8 for a in made.assets], dtype=np.float64) / nav,
+        stake=stake.reshape(-1, 2) / nav,
+        pool_of=np.array([pools.index(s.pool) for s in made.stakes], dtype=np.int64),
+        start=np.cumsum([0, *(len(row) for row in around)]).astype(np.int64),
+        around=np.array([k for row in around for k in row], dtype=np.int64),
     )
 
 
-def solve(made: Statement, limits: Limits | None = None) -> Answer:
+def links_of(made: Statement, graph: Graph) -> Floats:
+    """To whom the saving of chained legs is best credited, see ``gas_of``: any share is a bound.
+
+    To the one of both that there will be less of: what is mostly sold is seldom bought. Halves for
+    an intermediate.
+    """
+    links = np.full(graph.held.size, 0.5)
+    if made.chained_saving_e8:
+        sold = graph.held - worth(graph, relax(graph).trades).holdings
+        links[graph.stiff > 0] = np.where(sold > 0, 0.0, 1.0)[graph.stiff > 0]
+    return links
+
+
+def solve(made: Statement, limits: Limits | None = None, toll: float = 0.0) -> Answer:
     """The best plan of ``made`` with gas; the gap that ``limits`` leave open is in the answer.
 
     First asks whether doing nothing is optimal, which mostly it is. Best bound first; equal ones in
-    the order they were met, so the same statement gives the same answer.
+    the order they were met, so the same statement gives the same answer. ``toll`` is due on
+    whatever is sold net: the price of a limit on it, whose worth is not in the answer's values.
     """
-    return _Search.of(made, Limits() if limits is None else limits).run()
+    return _Search.of(made, Limits() if limits is None else limits, toll).run()
 
 
 @dataclass(slots=True)
@@ -153,14 +187,17 @@ class _Search:
     tolerance: float
     hold: float
     mu: float
+    links: Floats
     supports: list[Support] = field(default_factory=list)
     seen: set[bytes] = field(default_factory=set)
     nodes: int = 1
 
     @classmethod
-    def of(cls, made: Statement, limits: Limits) -> _Search:
-        graph, gas = lay_out(made), gas_of(made)
-        charged = gas.swap[gas.swap > 0]
+    def of(cls, made: Statement, limits: Limits, toll: float) -> _Search:
+        graph = lay_out(made)._replace(toll=toll)
+        links = links_of(made, graph)
+        gas = gas_of(made, links)
+        charged = gas.full[gas.full > 0]
         return cls(
             graph=graph,
             gas=gas,
@@ -168,6 +205,7 @@ class _Search:
             tolerance=limits.gap_e8 / made.nav_e8,
             hold=worth(graph, nothing(graph)).value,
             mu=_SMOOTH * float(np.median(charged)) if charged.size else 0.0,
+            links=links,
         )
 
     @property
@@ -175,81 +213,106 @@ class _Search:
         return max([self.hold, *(s.value for s in self.supports[:1])])
 
     def run(self) -> Answer:
-        pools, stakes = self.graph.gamma.size, self.graph.stake_held.size
-        edge = np.full((pools, 2), OPEN, dtype=np.int8)
-        stake = np.full((stakes, 2), OPEN, dtype=np.int8)
-        charge, _, _, low, high, paid = search.charges(self.graph, self.gas, edge, stake)
-        rest = at_rest(self.graph, charge, low, high)
+        choices = self._all(OPEN)
+        case, _, paid = charges(self.graph, self.gas, choices, fed=True)
+        rest = at_rest(self.graph, case)
         root = Node(rest.prices, rest.upper - paid)
         if root.upper <= self.hold + 1e-15:
+            root.proved = root.upper
             return self._answer(root, self.hold)
         root.prices = first_prices(self.graph)
-        root.upper = self._bound(edge, stake, root.prices)
+        root.upper = self._bound(choices, root.prices)
         if rest.upper - paid < root.upper:
             root.prices, root.upper = rest.prices, rest.upper - paid
-        self._try_relaxed()
-        open_nodes = [(-root.upper, 0, root, edge, stake)]
-        closed = -np.inf
+        self._try(self._all(IN), first_prices(self.graph), _ROOT_TRIES)
+        open_nodes = [(-root.upper, 0, root, choices)]
         while open_nodes and not self.limits.reached(self.nodes):
-            upper, _, node, edge, stake = heapq.heappop(open_nodes)
+            upper, _, node, choices = heapq.heappop(open_nodes)
             if -upper <= self.best + self.tolerance:
-                heapq.heappush(open_nodes, (upper, -1, node, edge, stake))
+                heapq.heappush(open_nodes, (upper, -1, node, choices))
                 break
-            item, support, moving = search.pick(
-                self.graph, self.gas, edge, stake, node.prices, self.mu
-            )
-            self._try(support, moving, node.prices, _NODE_TRIES if self.nodes > 1 else _ROOT_TRIES)
+            item, support = pick(self.graph, self.gas, choices, node.prices, self.mu)
+            self._try(support, node.prices, _NODE_TRIES if self.nodes > 1 else _ROOT_TRIES)
             if item < 0:
-                closed = max(closed, node.upper)
                 continue
             node.item = item
             for state in (IN, OUT):
-                child_edge, child_stake = edge.copy(), stake.copy()
-                target = child_edge if item < edge.size else child_stake
-                index = item if item < edge.size else item - edge.size
-                target[index // 2, index % 2] = state
+                child_choices = copied(choices)
+                states, at = place(child_choices, item)
+                states[at] = state
                 prices = node.prices.copy()
-                child = Node(prices, self._bound(child_edge, child_stake, prices))
+                child = Node(prices, self._bound(child_choices, prices))
                 if state == IN:
                     node.used = child
                 else:
                     node.unused = child
                 self.nodes += 1
-                entry = (-child.upper, self.nodes, child, child_edge, child_stake)
-                heapq.heappush(open_nodes, entry)
-        top = max([closed, *(-entry[0] for entry in open_nodes[:1])])
-        return self._answer(root, top)
+                heapq.heappush(open_nodes, (-child.upper, self.nodes, child, child_choices))
+        top = max(leaf.upper for leaf in root.leaves())
+        return self._answer(root, self._proved(root, self._all(OPEN)), top)
 
-    def _answer(self, root: Node, upper: float) -> Answer:
-        found = tuple(s for s in self.supports if s.value > self.hold)
-        upper = max(upper, self.hold)
-        return Answer(self.graph, self.gas, self.hold, upper, found, root, self.nodes)
+    def _proved(self, node: Node, choices: Choices) -> float:
+        """Give each node what it proves; cut off what is below one that proves as much."""
+        node.proved = true_bound(self.graph, self.gas, choices, node.prices)
+        if node.used is None or node.unused is None:
+            return node.proved
+        tops = []
+        for state, child in ((IN, node.used), (OUT, node.unused)):
+            states, at = place(choices, node.item)
+            states[at] = state
+            tops.append(self._proved(child, choices))
+            states[at] = OPEN
+        if node.proved <= max(tops):
+            node.item, node.used, node.unused = -1, None, None
+        else:
+            node.proved = max(tops)
+        return node.proved
 
-    def _bound(self, edge: States, stake: States, prices: Floats) -> float:
-        cutoff = self.best + self.tolerance
-        return search.bound(self.graph, self.gas, edge, stake, prices, self.mu, cutoff)
-
-    def _try_relaxed(self) -> None:
-        """The support of the relaxation without gas, and what becomes of it by dropping."""
-        prices = first_prices(self.graph)
+    def _all(self, state: int) -> Choices:
+        """Every pool and stake in one state, every sale open."""
         pools, stakes = self.graph.gamma.size, self.graph.stake_held.size
-        everything = np.full((pools, 2), IN, dtype=np.int8)
-        self._try(everything, np.full((stakes, 2), IN, dtype=np.int8), prices, _ROOT_TRIES)
+        return Choices(
+            np.full((pools, 2), state, dtype=np.int8),
+            np.full((stakes, 2), state, dtype=np.int8),
+            np.full((self.graph.held.size, 1), OPEN, dtype=np.int8),
+        )
 
-    def _try(self, edge: States, stake: States, prices: Floats, tries: int) -> None:
+    def _answer(self, root: Node, upper: float, unfed: float = -np.inf) -> Answer:
+        found = tuple(s for s in self.supports if s.value > self.hold)
+        return Answer(
+            graph=self.graph,
+            gas=self.gas,
+            links=self.links,
+            hold=self.hold,
+            upper=max(upper, self.hold),
+            unfed=max(unfed, self.hold),
+            supports=found,
+            root=root,
+            nodes=self.nodes,
+        )
+
+    def _bound(self, choices: Choices, prices: Floats) -> float:
+        cutoff = self.best + self.tolerance
+        return bound(self.graph, self.gas, choices, prices, self.mu, cutoff)
+
+    def _try(self, choices: Choices, prices: Floats, tries: int) -> None:
         """Make the best of a support and remember it."""
-        start = edge.tobytes() + stake.tobytes()
+        start = _key(choices)
         if start in self.seen:
             return
         self.seen.add(start)
-        edge, stake, prices = edge.copy(), stake.copy(), prices.copy()
-        value = search.improve(self.graph, self.gas, edge, stake, prices, tries)
-        end = edge.tobytes() + stake.tobytes()
+        choices, prices = copied(choices), prices.copy()
+        value = improve(self.graph, self.gas, choices, prices, tries)
+        end = _key(choices)
         if end != start and end in self.seen:
             return
         self.seen.add(end)
-        if not (edge == IN).any() and not (stake == IN).any():
+        if not (choices.edge == IN).any() and not (choices.stake == IN).any():
             return
-        self.supports.append(Support(edge, stake, prices, value))
+        self.supports.append(Support(choices, prices, value))
         self.supports.sort(key=lambda s: -s.value)
         del self.supports[8:]
+
+
+def _key(choices: Choices) -> bytes:
+    return b"".join(states.tobytes() for states in choices)

@@ -11,13 +11,19 @@ import numpy as np
 
 from rebalancer.errors import PlanError
 from rebalancer.model import to_json, to_plain
-from rebalancer.planner.optimal import search
-from rebalancer.planner.optimal.branch import Answer, Limits, Node, Support, solve
-from rebalancer.planner.optimal.exact import worth
-from rebalancer.planner.optimal.graph import Graph
-from rebalancer.planner.optimal.integers import Leg, Liquidity, Swap, schedule
-from rebalancer.planner.optimal.relaxation import Trades, best_trades
-from rebalancer.planner.optimal.search import IN, OUT, Gas
+from rebalancer.planner.optimal.branch import Answer, Limits, Node, solve
+from rebalancer.planner.optimal.candidates import (
+    Candidate,
+    around,
+    calm_kappa_ppm,
+    candidates,
+    legs_of,
+    shortened,
+    sold,
+    with_chains,
+)
+from rebalancer.planner.optimal.exact import Refused, worth
+from rebalancer.planner.optimal.integers import Leg, Liquidity, Swap
 from rebalancer.planner.optimal.statement import Statement
 from rebalancer.planner.optimal.verify import recompute, seal
 
@@ -30,8 +36,8 @@ _DIGITS = 50
 _MOST_SUPPORTS = 24
 #: How many are in any case, however late it is; and of how many pools of a circle each.
 _LEAST_SUPPORTS, _MOST_AROUND = 4, 6
-#: How many changes of such a support are tried.
-_RING_TRIES = 40
+#: The search that a toll is tried with, and how often the range of tolls is halved.
+_QUICK, _TOLL_HALVINGS = Limits(nodes=1), 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class Planned:
     def upper_e8(self) -> int:
         """What no plan exceeds, in the solver's floats; the certificate has it exactly."""
         exact = int(np.ceil(self.answer.upper * self.statement.nav_e8))
+        if self.statement.max_sold_e8 is not None:
+            exact += int(np.ceil(self.answer.graph.toll * self.statement.max_sold_e8))
         return max(exact, self.realised_e8)
 
     @property
@@ -73,39 +81,92 @@ def plan(made: Statement, limits: Limits | None = None, max_legs: int = MAX_LEGS
     """The best plan of ``made`` in exact integers; never worth less than doing nothing.
 
     Of the good supports that the search met, takes the one whose legs are worth most once they are
-    floored, put in order and replayed.
+    floored, put in order and replayed. A limit on what is sold has its price: the toll at which the
+    best plan keeps it, so that the bound counts the limit and needs no plan to be cut.
     """
     answer = solve(made, limits)
+    if made.max_sold_e8 is not None and _sells_e8(made, answer) > made.max_sold_e8:
+        answer = solve(made, limits, _toll(made))
+    best = _best(made, answer, candidates(made, answer), limits, max_legs)
+    calm = calm_kappa_ppm(made, answer.graph)
+    if calm is not None and (answer.supports or answer.upper > answer.hold):
+        # Where it is worth more to lose a dollar than to hold it, plans that lose none are found
+        # by caring less; the bound stays that of the statement.
+        calmer = replace(made, kappa_ppm=calm)
+        found = solve(calmer, limits, answer.graph.toll)
+        other = _best(made, found, candidates(calmer, found), limits, max_legs, promised=False)
+        if other.realised_e8 > best.realised_e8:
+            best = replace(other, answer=answer)
+    return best
+
+
+def _best(
+    made: Statement,
+    answer: Answer,
+    waiting: list[Candidate],
+    limits: Limits | None,
+    max_legs: int,
+    promised: bool = True,
+) -> Planned:
+    """The best of the candidates and of those around them, by what is ``promised`` of each."""
     plain = to_plain(made)
     hold = _floor_worth(plain, ())
-    best = Planned(made, (), (), (), hold, hold, answer)
-    waiting = [(answer.graph, support) for support in answer.supports]
+    best = Planned(made, (), (), (), hold or 0, hold or 0, answer)
+    most_spared = float(answer.gas.approval.max(initial=0.0)) + answer.gas.chained
     tried = 0
     while waiting and tried < _MOST_SUPPORTS:
         if tried >= _LEAST_SUPPORTS and limits is not None and limits.late():
             break
-        graph, support = waiting.pop(0)
+        candidate = waiting.pop(0)
         # What the floats promise bounds what integers can do: go on only if it is enough.
-        if support.value * made.nav_e8 <= best.realised_e8 + 1:
+        spare = 0.0 if candidate.chains else most_spared
+        if promised and (candidate.value + spare) * made.nav_e8 <= best.realised_e8 + 1:
             continue
         tried += 1
-        support = _short(graph, answer.gas, support, max_legs)
-        trades = _trades(graph, answer.gas, support)
-        found = schedule(made, graph, trades)
-        ring = found.ring
-        try:
-            realised = _floor_worth(plain, found.legs)
-        except ValueError:  # an intermediate was lent to a circle and did not all come back
-            ring = tuple(leg.pool for leg in found.legs if isinstance(leg, Swap))
-            realised = hold
-        if realised > best.realised_e8:
+        candidate = shortened(candidate, max_legs)
+        found, trades = legs_of(made, candidate)
+        realised = _floor_worth(plain, found.legs) if found.sound else None
+        if realised is not None and realised > best.realised_e8:
             best = replace(best, legs=found.legs, dropped=found.dropped, realised_e8=realised)
+        ring = found.ring
+        if not found.sound and not ring:
+            # What was lent to a circle did not all come back, or could not all go on.
+            ring = tuple(leg.pool for leg in found.legs if isinstance(leg, Swap))
+        if not candidate.chains:
+            waiting += with_chains(answer, candidate)
         if ring:
             best = replace(best, circles=tuple(sorted({*best.circles, *ring})))
         for pool in ring[:_MOST_AROUND]:
-            waiting += _around(made, graph, answer.gas, support, trades, pool)
-        waiting.sort(key=lambda x: -x[1].value)
+            waiting += around(made, candidate, trades, pool)
+        waiting.sort(key=lambda x: -x.value)
     return best
+
+
+def _sells_e8(made: Statement, answer: Answer) -> int:
+    """What the best support sells net."""
+    if not answer.supports:
+        return 0
+    support = answer.supports[0]
+    return int(sold(answer.graph, answer.trades(support)) * made.nav_e8) + 1
+
+
+def _toll(made: Statement) -> float:
+    """The least toll, in units of a certificate's prices, at which a quick plan keeps the limit."""
+
+    def keeps(toll: float) -> bool:
+        return _sells_e8(made, solve(made, _QUICK, toll)) <= (made.max_sold_e8 or 0)
+
+    unit: int = 10**_PRICE_DECIMALS
+    low, high = 0, unit // 1_000
+    while not keeps(high / unit) and high < 100 * unit:
+        low, high = high, 4 * high
+    for _ in range(_TOLL_HALVINGS):
+        middle = (low + high) // 2
+        if keeps(middle / unit):
+            high = middle
+        else:
+            low = middle
+    return high / unit
 
 
 def certificate(planned: Planned, *, whole: bool = True) -> str:
@@ -119,6 +180,8 @@ def certificate(planned: Planned, *, whole: bool = True) -> str:
         "statement": to_plain(planned.statement),
         "legs": to_plain(planned.legs),
         "tree": _tree(planned, planned.answer.root, whole),
+        "links": [round(2 * float(x)) for x in planned.answer.links],
+        "toll": round(planned.answer.graph.toll * 10**_PRICE_DECIMALS),
     }
     claim |= recompute(json.loads(to_json(claim)))
     off = abs(claim["upper_e8"] - planned.upper_e8)
@@ -130,50 +193,14 @@ def certificate(planned: Planned, *, whole: bool = True) -> str:
     return to_json(claim | {"seal": seal(claim)})
 
 
-def _short(graph: Graph, gas: Gas, support: Support, max_legs: int) -> Support:
-    """The support with no more items than the batch takes: what earns least is left out."""
-    edge, stake, prices = support.edge.copy(), support.stake.copy(), support.prices.copy()
-    value = support.value
-    low, high = np.zeros(stake.shape[0]), np.full(stake.shape[0], np.inf)
-    while (edge == IN).sum() + (stake == IN).sum() > max_legs:
-        earned, moved = search.earnings(graph, low, high, prices)
-        states, earns = (edge, earned) if (edge == IN).any() else (stake, moved)
-        least = np.where(states == IN, earns, np.inf).argmin()
-        states[np.unravel_index(least, states.shape)] = OUT
-        value = search.solve_support(graph, gas, edge, stake, prices)
-    return Support(edge, stake, prices, value)
-
-
-def _trades(graph: Graph, gas: Gas, support: Support) -> Trades:
-    charge, _, _, low, high, _ = search.charges(graph, gas, support.edge, support.stake)
-    return best_trades(graph, charge, low, high, support.prices)
-
-
-def _around(
-    made: Statement, graph: Graph, gas: Gas, support: Support, trades: Trades, pool: str
-) -> list[tuple[Graph, Support]]:
-    """What to try where legs that run in a circle could not start at ``pool``.
-
-    Plan anew with no more in that pool than the wallet holds of what it sells, and without it.
-    """
-    k = [p.key for p in made.pools].index(pool)
-    side = int(trades.side[k])
-    room = float(graph.gamma[k] * graph.held[graph.token[k, side]] / graph.reserve[k, side])
-    found = []
-    for most in (1.0 + room * (1.0 - 1e-9), 1.0):
-        reach = graph.reach.copy()
-        reach[k] = min(reach[k], most)
-        limited = graph._replace(reach=reach)
-        edge, stake, prices = support.edge.copy(), support.stake.copy(), support.prices.copy()
-        value = search.improve(limited, gas, edge, stake, prices, _RING_TRIES)
-        found.append((limited, Support(edge, stake, prices, value)))
-    return found
-
-
-def _floor_worth(plain: dict[str, Any], legs: tuple[Leg, ...]) -> int:
+def _floor_worth(plain: dict[str, Any], legs: tuple[Leg, ...]) -> int | None:
+    """What the exact replay says, None where it refuses the legs."""
     with localcontext() as context:
         context.prec = _DIGITS
-        return int(worth(plain, to_plain(legs)).to_integral_value(ROUND_FLOOR))
+        try:
+            return int(worth(plain, to_plain(legs)).to_integral_value(ROUND_FLOOR))
+        except Refused:
+            return None
 
 
 def _tree(planned: Planned, node: Node, whole: bool) -> dict[str, Any]:
@@ -190,12 +217,16 @@ def _tree(planned: Planned, node: Node, whole: bool) -> dict[str, Any]:
 
 
 def _name(made: Statement, item: int) -> str:
-    """``pool>asset sold`` for a direction of a pool, ``stake-`` for a burn, ``stake+`` a mint."""
+    """``pool>asset sold`` for a direction of a pool, ``stake-`` for a burn, ``stake+`` a mint,
+    ``asset-`` for less of it in the end."""
     if item < 2 * len(made.pools):
         pool = made.pools[item // 2]
         return f"{pool.key}>{(pool.asset0, pool.asset1)[item % 2]}"
     item -= 2 * len(made.pools)
-    return made.stakes[item // 2].key + "-+"[item % 2]
+    if item < 2 * len(made.stakes):
+        return made.stakes[item // 2].key + "-+"[item % 2]
+    item -= 2 * len(made.stakes)
+    return made.assets[item].key + "-"
 
 
 __all__ = ["Liquidity", "Planned", "Swap", "certificate", "plan"]

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+# More takes a third longer to compile and makes the solver no faster.
+os.environ.setdefault("NUMBA_OPT", "1")
+
 import numba
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
+_NO_WAY_IN: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 #: The modules whose functions are compiled into each other.
-_TOGETHER = ("compiled", "graph", "dual", "recover", "rest", "search")
+_TOGETHER = ("compiled", "graph", "terms", "dual", "newton", "recover", "rest", "charging")
 
 
 def compiled(function: _Function) -> _Function:
     """``function`` compiled by Numba at its first call.
 
     The code is cached on disk beside the module, or in the user's cache folder. In an install where
-    neither can be written it is compiled once per process, which takes half a minute.
+    neither can be written it is compiled once per process.
     """
+    return _compiled(function)
+
+
+def inner(function: _Function) -> _Function:
+    """As ``compiled``, for a function that only compiled ones call: Python cannot."""
+    return _compiled(function, **_NO_WAY_IN)
+
+
+def _compiled(function: _Function, **more: Any) -> _Function:
     try:
-        made: Any = numba.njit(cache=True, error_model="numpy")(function)
+        made: Any = numba.njit(cache=True, error_model="numpy", **more)(function)
     except RuntimeError:  # "no locator available": nowhere to write
-        return cast(_Function, numba.njit(error_model="numpy")(function))
+        return cast(_Function, numba.njit(error_model="numpy", **more)(function))
     # Numba looks for changes in the function's own file, not in those that are compiled into it.
     index = getattr(getattr(made, "_cache", None), "_cache_file", None)
     if index is not None and hasattr(index, "_source_stamp"):

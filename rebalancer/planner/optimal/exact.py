@@ -14,12 +14,18 @@ from typing import Any
 
 PPM = 1_000_000
 ZERO = Decimal(0)
+#: What minting may leave of an intermediate: NAV over this. Both sides of a pool never fit exactly.
+DUST = 1_000_000
+
+
+class Refused(ValueError):
+    """Legs that cannot be executed exactly as they stand, or that break a limit."""
 
 
 def worth(made: dict[str, Any], legs: Sequence[Any]) -> Decimal:
     """What the portfolio is worth after ``legs``, in 1e-8, with every cost of the statement.
 
-    Raises ValueError where a leg cannot be executed exactly as it stands.
+    Raises Refused where a leg cannot be executed exactly as it stands or a limit is broken.
     """
     assets = {a["key"]: a for a in made["assets"]}
     pools = {p["key"]: p for p in made["pools"]}
@@ -43,25 +49,28 @@ def worth(made: dict[str, Any], legs: Sequence[Any]) -> Decimal:
         if leg["kind"] == "swap":
             a, b, amount_in = leg["sold"], leg["bought"], leg["amount_in"]
             if {a, b} != set(there) or type(amount_in) is not int or amount_in <= 0:
-                raise ValueError("leg")
+                raise Refused("leg")
             if pool["key"] in swapped:
-                raise ValueError("a pool is used twice")
+                raise Refused("a pool is used twice")
             if leg["chained"] is True:
                 before = legs[i - 1] if i else {"kind": "", "pool": ""}
                 fed = before["kind"] == "swap" and before["pool"] != leg["pool"]
                 if not fed or [before["bought"], before["amount_out"]] != [a, amount_in]:
-                    raise ValueError("leg is not fed")
-                cost -= made["chained_saving_e8"] if assets[a]["target_ppm"] is None else 0
+                    raise Refused("leg is not fed")
+                cost -= made["chained_saving_e8"]
             else:
                 held[a] -= amount_in
                 sold.add(a)
             after_fee = amount_in * (PPM - pool["fee_ppm"])
             most = pool["max_impact_ppm"]
             if after_fee * (PPM - most) > there[a] * PPM * most:
-                raise ValueError("impact")
+                raise Refused("impact")
+            value, most = oracle_value(assets[a], amount_in), made["max_leg_e8"]
+            if most is not None and value > most:
+                raise Refused("a leg sells too much")
             amount_out = after_fee * there[b] // (there[a] * PPM + after_fee)
             if amount_out != leg["amount_out"] or amount_out <= 0 or held[a] < 0:
-                raise ValueError("amounts")
+                raise Refused("amounts")
             there[a] += amount_in
             there[b] -= amount_out
             if not (i + 1 < len(legs) and legs[i + 1].get("chained") is True):
@@ -75,19 +84,19 @@ def worth(made: dict[str, Any], legs: Sequence[Any]) -> Decimal:
             whole += pending_shares(whole, prod(there.values()), k_last[pool["key"]])
             sign = {"burn": 1, "mint": -1}[leg["kind"]]
             if type(moved) is not int or moved <= 0:
-                raise ValueError("shares")
+                raise Refused("shares")
             if sign < 0:  # as if the swap had been made on the pool that the mint enlarges
                 cost += swapped.get(pool["key"], ZERO) * moved / whole
             amounts = dict(zip(there, (leg["amount0"], leg["amount1"]), strict=True))
             if sign > 0 and pool["key"] in swapped:
-                raise ValueError("a burn after a swap would earn the swap's own fee")
+                raise Refused("a burn after a swap would earn the swap's own fee")
             if sign < 0 and moved != min(x * whole // there[key] for key, x in amounts.items()):
-                raise ValueError("shares")
+                raise Refused("shares")
             for key, amount in amounts.items():
                 if sign > 0 and amount != moved * there[key] // whole:
-                    raise ValueError("amounts")
+                    raise Refused("amounts")
                 if amount <= 0 or held[key] + sign * amount < 0:
-                    raise ValueError("amounts")
+                    raise Refused("amounts")
                 held[key] += sign * amount
                 there[key] -= sign * amount
                 if sign < 0:
@@ -101,12 +110,14 @@ def worth(made: dict[str, Any], legs: Sequence[Any]) -> Decimal:
             stored[pool["key"]] = whole - sign * moved
             k_last[pool["key"]] = prod(there.values()) if k_last[pool["key"]] else 0
             if shares[pool["key"]] < 0 or stored[pool["key"]] <= 0:
-                raise ValueError("shares")
+                raise Refused("shares")
             cost += stake["burn_e8"] if sign > 0 else stake["mint_e8"]
     cost += sum(assets[key]["touch_e8"] for key in touched)
     cost += sum(assets[key]["approval_e8"] for key in sold)
     held_shares = {x["key"]: counted[k] for k, x in stakes.items()}
-    return Decimal(_objective(made, held, held_shares) - cost)
+    into = [pools[leg["pool"]] for leg in legs if leg["kind"] == "mint"]
+    minted = {key for pool in into for key in (pool["asset0"], pool["asset1"])}
+    return Decimal(_objective(made, held, held_shares, minted) - cost)
 
 
 def pending_shares(stored: int, k: int, k_last: int) -> int:
@@ -115,25 +126,41 @@ def pending_shares(stored: int, k: int, k_last: int) -> int:
     return stored * (root - last) // (5 * root + last) if 0 < last < root else 0
 
 
-def _objective(made: Any, held: dict[str, int], shares: dict[str, Decimal]) -> Decimal:
+def _objective(
+    made: Any, held: dict[str, int], shares: dict[str, Decimal], minted: set[str]
+) -> Decimal:
     """Value less drift penalty and tax, in 1e-8."""
     nav, value, penalty = Decimal(made["nav_e8"]), ZERO, ZERO
     assets = {a["key"]: a for a in made["assets"]}
     pools = {p["key"]: p for p in made["pools"]}
     off: dict[str, Decimal] = {}
+    gone = ZERO
     for key, a in assets.items():
+        left, missing = held[key] - a["owed"], max(a["owed"] - held[key], 0)
+        if missing:
+            urgency = 2 + 2 * Decimal(made["kappa_ppm"]) / PPM
+            value -= urgency * oracle_value(a, missing) * (1 + Decimal(missing) / (2 * a["owed"]))
         if a["target_ppm"] is None:
-            if held[key] < a["held"]:
-                raise ValueError("an intermediate was spent")
+            rest = oracle_value(a, left - a["held"]) * DUST if key in minted else left - a["held"]
+            if not a["owed"] and not 0 <= rest <= (nav if key in minted else 0):
+                raise Refused("there is not as much of an intermediate as before")
             continue
+        sold = a["held"] - held[key]
+        if 0 < sold < a["least_sold"]:
+            raise Refused("too little is sold")
+        if a["most"] is not None and held[key] > a["most"]:
+            raise Refused("too much is bought")
+        gone += oracle_value(a, max(sold, 0))
         last = 0
         for tier in a["tax"]:
-            beyond = oracle_value(a, max(a["held"] - held[key] - tier["above_raw"], 0))
+            beyond = oracle_value(a, max(sold - tier["above_raw"], 0))
             value -= beyond * (tier["rate_ppm"] - last) / PPM
             last = tier["rate_ppm"]
-        off[key] = oracle_value(a, held[key]) - nav * a["target_ppm"] / PPM
-        value += oracle_value(a, held[key])
+        off[key] = oracle_value(a, max(left, 0) + a["watched"]) - nav * a["target_ppm"] / PPM
+        value += oracle_value(a, max(left, 0))
         penalty += off[key] ** 2 * a["drift_weight_ppm"] / PPM
+    if made["max_sold_e8"] is not None and gone > made["max_sold_e8"]:
+        raise Refused("too much is sold")
     for x in made["stakes"]:
         pool = pools[x["pool"]]
         sides = [oracle_value(assets[pool[f"asset{i}"]], pool[f"reserve{i}"]) for i in (0, 1)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from rebalancer.model import PPM
-from rebalancer.planner.optimal.statement import Asset, Statement
+from rebalancer.planner.optimal.statement import Asset, Pool, Statement
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -19,20 +19,25 @@ class Graph(NamedTuple):
     """``n`` assets, ``K`` pools, ``L`` stakes, ``m`` factors, ``T`` tax tiers.
 
     Amounts and reserves are values at the oracle's prices over NAV, so every oracle price is 1 and
-    a dual price near 1 is a token that is neither wanted nor unwanted. ``stiff`` is ``kappa * d``,
-    0 for an intermediate. ``reach`` bounds ``sqrt(price before / price after)`` of a swap. A
-    stake's ``unit`` is the fair value of its whole pool; ``stake_of`` is -1 for a pool without.
+    a dual price near 1 is a token that is neither wanted nor unwanted. ``held`` is beyond what is
+    ``owed``, so it can be below 0, and ``target`` beyond what is watched. ``stiff`` is ``kappa *
+    d``, 0 for an intermediate. ``reach`` bounds ``sqrt(price before / price after)`` of a swap, by
+    what is sold. A stake's ``unit`` is the fair value of its whole pool; ``stake_of`` is -1 for a
+    pool without. ``toll`` is due on whatever is sold net, ``urgency`` on what is owed and missing.
     """
 
     held: Floats  # (n,)
     target: Floats  # (n,)
     stiff: Floats  # (n,)
+    owed: Floats  # (n,)
+    least_sold: Floats  # (n,)
+    most: Floats  # (n,), inf where there is no limit
     tax_above: Floats  # (n, T), inf where there is no tier
     tax_rate: Floats  # (n, T)
     token: Ints  # (K, 2)
     reserve: Floats  # (K, 2)
     gamma: Floats  # (K,)
-    reach: Floats  # (K,)
+    reach: Floats  # (K, 2)
     stake_of: Ints  # (K,)
     stake_held: Floats  # (L,)
     stake_target: Floats  # (L,)
@@ -41,6 +46,8 @@ class Graph(NamedTuple):
     load: Floats  # (m, n + L)
     kappa: float
     setaside: float
+    urgency: float
+    toll: float
 
 
 def lay_out(made: Statement) -> Graph:
@@ -74,22 +81,33 @@ def lay_out(made: Statement) -> Graph:
     row = {pool.key: k for k, pool in enumerate(made.pools)}
     unit = [2 * sqrt(reserve[row[s.pool], 0] * reserve[row[s.pool], 1]) for s in made.stakes]
     return Graph(
-        held=_floats([share(made, a, a.held) for a in made.assets]),
-        target=_floats([(a.target_ppm or 0) / PPM for a in made.assets]),
+        held=_floats([share(made, a, a.held - a.owed) for a in made.assets]),
+        target=_floats(
+            [
+                0.0 if a.target_ppm is None else a.target_ppm / PPM - share(made, a, a.watched)
+                for a in made.assets
+            ]
+        ),
         stiff=_floats(
             [0.0 if a.target_ppm is None else kappa * a.drift_weight_ppm / PPM for a in made.assets]
+        ),
+        owed=_floats([share(made, a, a.owed) for a in made.assets]),
+        least_sold=_floats([share(made, a, a.least_sold) for a in made.assets]),
+        most=_floats(
+            [inf if a.most is None else share(made, a, a.most - a.owed) for a in made.assets]
         ),
         tax_above=tax_above,
         tax_rate=tax_rate,
         token=token.reshape(-1, 2),
         reserve=reserve.reshape(-1, 2),
         gamma=_floats([1 - p.fee_ppm / PPM for p in made.pools]),
-        reach=_floats(
+        reach=np.array(
             [
-                PPM / (PPM - p.max_impact_ppm) if p.max_impact_ppm < PPM else np.inf
-                for p in made.pools
-            ]
-        ),
+                [_reach(made, p, float(r)) for r in row]
+                for p, row in zip(made.pools, reserve, strict=True)
+            ],
+            dtype=np.float64,
+        ).reshape(-1, 2),
         stake_of=np.array([stake_of.get(p.key, -1) for p in made.pools], dtype=np.int64),
         stake_held=_floats(
             [u * s.shares / s.supply for u, s in zip(unit, made.stakes, strict=True)]
@@ -100,7 +118,17 @@ def lay_out(made: Statement) -> Graph:
         load=load,
         kappa=kappa,
         setaside=made.reserve_ppm / PPM,
+        urgency=2.0 + 2.0 * kappa,
+        toll=0.0,
     )
+
+
+def _reach(made: Statement, pool: Pool, reserve: float) -> float:
+    """How far one swap may push the pool: its impact limit, and what one leg may sell at most."""
+    most = PPM / (PPM - pool.max_impact_ppm) if pool.max_impact_ppm < PPM else inf
+    if made.max_leg_e8 is None:
+        return most
+    return min(most, 1 + (1 - pool.fee_ppm / PPM) * made.max_leg_e8 / made.nav_e8 / reserve)
 
 
 def share(made: Statement, asset: Asset, raw: int) -> float:

@@ -8,13 +8,14 @@ takes goes straight from pool to pool, and one that is left over is sold to the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
 from rebalancer.amm.liquidity import whole_amounts
 from rebalancer.model import PPM
-from rebalancer.planner.optimal.exact import pending_shares
+from rebalancer.planner.optimal.exact import DUST, pending_shares
 from rebalancer.planner.optimal.graph import Graph
 from rebalancer.planner.optimal.relaxation import Trades, worth
 from rebalancer.planner.optimal.statement import Asset, Pool, Statement
@@ -57,29 +58,43 @@ class Schedule:
     """Legs in order of execution, and the pools and stakes that had to be left out for it.
 
     ``ring`` are the pools of the first circle that could not start, or the first pool that fell
-    short because of one; none if all ran as they were meant to.
+    short because of one; none if all ran as they were meant to. ``held`` is what is there after the
+    legs, and ``sound`` whether there is as much of each intermediate as there was.
     """
 
     legs: tuple[Leg, ...]
     dropped: tuple[str, ...]
     ring: tuple[str, ...]
+    held: Mapping[str, int]
+    sound: bool
 
 
 @dataclass(slots=True)
 class _Flow:
+    """One swap; ``after`` is the one that takes all it pays."""
+
     pool: Pool
     sold: str
     bought: str
     amount: int
+    after: _Flow | None = None
+
+    @property
+    def ends(self) -> str:
+        """What comes to the wallet in the end."""
+        return self.bought if self.after is None else self.after.ends
 
 
-def schedule(made: Statement, graph: Graph, trades: Trades) -> Schedule:
+def schedule(
+    made: Statement, graph: Graph, trades: Trades, links: Mapping[str, str] | None = None
+) -> Schedule:
     """Integer legs of ``trades``: each amount at most the float's, each output exact.
 
     Burns come first, mints last, each of what is there in the pool's own proportion. What is left
     out makes the rest a worse plan than it could be: ``dropped`` says what to plan without.
+    ``links`` are pools of which the one pays all it pays straight into the other.
     """
-    return _Schedule.of(made, graph, trades).run()
+    return _Schedule.of(made, graph, trades, links or {}).run()
 
 
 @dataclass(slots=True)
@@ -97,7 +112,9 @@ class _Schedule:
     ring: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, made: Statement, graph: Graph, trades: Trades) -> _Schedule:
+    def of(
+        cls, made: Statement, graph: Graph, trades: Trades, links: Mapping[str, str]
+    ) -> _Schedule:
         assets = {a.key: a for a in made.assets}
         after = worth(graph, trades).holdings
         flows, moves = [], []
@@ -120,12 +137,12 @@ class _Schedule:
             assets=assets,
             held={a.key: a.held for a in made.assets},
             reserves={p.key: {p.asset0: p.reserve0, p.asset1: p.reserve1} for p in made.pools},
-            flows=[flow for flow in flows if flow.amount > 0],
+            flows=_linked([flow for flow in flows if flow.amount > 0], links),
             moves=moves,
             emptied={
                 a.key
                 for i, a in enumerate(made.assets)
-                if a.target_ppm is not None and after[i] < _WHOLE
+                if a.target_ppm is not None and not a.owed and after[i] < _WHOLE
             },
             minted={
                 key for pool, _, part in moves if part < 0 for key in (pool.asset0, pool.asset1)
@@ -141,14 +158,24 @@ class _Schedule:
         for pool, e, part in self.moves:
             if part < 0:
                 self._mint(pool, e, -part)
-        return Schedule(tuple(self.legs), tuple(self.dropped), self.ring)
+        sound = all(
+            self._settled(a) for a in self.made.assets if a.target_ppm is None and not a.owed
+        )
+        return Schedule(tuple(self.legs), tuple(self.dropped), self.ring, self.held, sound)
+
+    def _settled(self, asset: Asset) -> bool:
+        """Whether there is as much of an intermediate as before, but for what mints leave of it."""
+        more = self.held[asset.key] - asset.held
+        if asset.key not in self.minted:
+            return more == 0
+        return more >= 0 and self._worth(asset.key, more) * DUST <= self.made.nav_e8
 
     def _next(self) -> None:
         """Run the leg that can run, or leave one out."""
-        coming = {flow.bought for flow in self.flows}
+        coming = {flow.ends for flow in self.flows}
         ready = [flow for flow in self.flows if flow.sold not in coming]
         if not ready:
-            ring = [flow for flow in self.flows if self._leads(flow.bought, flow.sold)]
+            ring = [flow for flow in self.flows if self._leads(flow.ends, flow.sold)]
             ready = [flow for flow in ring if flow.amount <= self._spare(flow.sold)]
             # A position first: what an intermediate lends must come back to the last unit.
             ready.sort(key=lambda flow: self.assets[flow.sold].target_ppm is None)
@@ -164,9 +191,10 @@ class _Schedule:
 
     def _run(self, flow: _Flow, fed: int = 0) -> _Flow | None:
         """Execute ``flow``, with ``fed`` straight from the leg before; the one it feeds, if any."""
-        self.flows.remove(flow)
+        if flow in self.flows:
+            self.flows.remove(flow)
         spare = fed or self._spare(flow.sold)
-        last = all(f.sold != flow.sold and f.bought != flow.sold for f in self.flows)
+        last = all(f.sold != flow.sold and f.ends != flow.sold for f in self.flows)
         between = self.assets[flow.sold].target_ppm is None
         whole = last and (between or flow.sold in self.emptied) and flow.sold not in self.minted
         amount_in = fed or (spare if whole else min(flow.amount, spare))
@@ -177,6 +205,7 @@ class _Schedule:
         if amount_in <= 0 or amount_out <= 0 or amount_in > self._room(flow):
             if fed:  # take back what the leg before paid here
                 self.held[flow.sold] += fed
+                self.ring = self.ring or (flow.pool.key,)
             self.dropped.append(flow.pool.key)
             return None
         if amount_in < flow.amount - flow.amount // _SHORT:
@@ -195,14 +224,17 @@ class _Schedule:
         return self._run(following, amount_out)
 
     def _fed_by(self, flow: _Flow) -> _Flow | None:
-        """The one leg that takes all of an intermediate that ``flow`` alone has paid, if any."""
+        """The leg linked to ``flow``, or the one that takes all of an intermediate that it alone
+        has paid, if any."""
         key = flow.bought
+        if flow.after is not None:
+            return flow.after
         if self.assets[key].target_ppm is not None or key in self.minted:
             return None
         if self.held[key] != self.assets[key].held:
             return None
         takers = [f for f in self.flows if f.sold == key]
-        payers = [f for f in self.flows if f.bought == key]
+        payers = [f for f in self.flows if f.ends == key]
         return takers[0] if len(takers) == 1 and not payers else None
 
     def _leads(self, start: str, end: str) -> bool:
@@ -210,7 +242,7 @@ class _Schedule:
         reached, new = {start}, [start]
         while new:
             key = new.pop()
-            further = {flow.bought for flow in self.flows if flow.sold == key} - reached
+            further = {flow.ends for flow in self.flows if flow.sold == key} - reached
             reached |= further
             new += sorted(further)
         return end in reached
@@ -222,17 +254,20 @@ class _Schedule:
         replay at the end.
         """
         asset = self.assets[key]
-        if asset.target_ppm is None and not any(f.bought == key for f in self.flows):
+        if asset.target_ppm is None and not any(f.ends == key for f in self.flows):
             return self.held[key] - asset.held
         return self.held[key]
 
     def _room(self, flow: _Flow) -> int:
-        """The largest input that keeps the pool's impact limit."""
-        most = flow.pool.max_impact_ppm
+        """The largest input that keeps the limits of the pool's impact and of one leg."""
+        most, asset, leg_e8 = flow.pool.max_impact_ppm, self.assets[flow.sold], self.made.max_leg_e8
+        cap = 2**112
+        if leg_e8 is not None:
+            cap = leg_e8 * asset.price_denominator // asset.price_numerator
         if most >= PPM:
-            return 2**112
+            return cap
         there = self.reserves[flow.pool.key][flow.sold]
-        return there * PPM * most // ((PPM - flow.pool.fee_ppm) * (PPM - most))
+        return min(cap, there * PPM * most // ((PPM - flow.pool.fee_ppm) * (PPM - most)))
 
     def _worth(self, key: str, raw: int) -> Fraction:
         asset = self.assets[key]
@@ -268,6 +303,17 @@ class _Schedule:
             there[key] += amount
             self.held[key] -= amount
         self.legs.append(Liquidity(pool.key, minted, amounts[0], amounts[1], "mint"))
+
+
+def _linked(flows: list[_Flow], links: Mapping[str, str]) -> list[_Flow]:
+    """The flows that start from the wallet, each with those that it feeds."""
+    by_pool = {flow.pool.key: flow for flow in flows}
+    fed = set()
+    for payer, taker in links.items():
+        if payer in by_pool and taker in by_pool:
+            by_pool[payer].after = by_pool[taker]
+            fed.add(taker)
+    return [flow for flow in flows if flow.pool.key not in fed]
 
 
 def _raw(made: Statement, asset: Asset, share: float) -> int:

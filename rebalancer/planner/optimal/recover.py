@@ -1,63 +1,17 @@
-"""From dual prices back to trades, and what trades are worth: the compiled part of both."""
+"""What trades are worth, and how rounding is taken out of them: the compiled part of both."""
 
 from __future__ import annotations
 
-from math import inf
-
 import numpy as np
 
-from rebalancer.planner.optimal.compiled import compiled
-from rebalancer.planner.optimal.dual import stake_term, trade
+from rebalancer.planner.optimal.compiled import compiled, inner
 from rebalancer.planner.optimal.graph import Floats, Graph, Ints
 
 #: Passes over holdings that trades overdraw by rounding.
 _REPAIRS = 50
 
 
-@compiled
-def trades_at(
-    graph: Graph, charge: Floats, low: Floats, high: Floats, x: Floats
-) -> tuple[Ints, Floats, Floats, Floats]:
-    """The trades that earn most at the prices ``x``: sides, inputs, outputs, burned fractions.
-
-    A pool is used where it earns more than its charge. See ``relaxation.Trades``.
-    """
-    pools = graph.gamma.size
-    sides = np.zeros(pools, dtype=np.int64)
-    inputs, outputs = np.zeros(pools), np.zeros(pools)
-    burns = np.zeros(graph.stake_held.size)
-    for k in range(pools):
-        earned, kept = 0.0, 1.0
-        for side in range(2):
-            arb, amount_in, amount_out, t = trade(
-                graph.reserve[k, side],
-                graph.reserve[k, 1 - side],
-                graph.gamma[k],
-                graph.reach[k],
-                x[graph.token[k, side]],
-                x[graph.token[k, 1 - side]] - graph.setaside,
-            )
-            if t != 0.0 and charge[k, side] < inf:
-                sides[k], inputs[k], outputs[k], earned = side, amount_in, amount_out, arb
-        cost = charge[k, sides[k]]
-        e = graph.stake_of[k]
-        if e >= 0:
-            off_value, _, _, burn, _ = stake_term(graph, k, 0.0, low, high, x)
-            if inputs[k] > 0.0:
-                on_value, _, _, on_burn, _ = stake_term(graph, k, earned, low, high, x)
-                earned = on_value - off_value
-                if earned > cost:
-                    burn = on_burn
-            burns[e] = burn
-            kept = 1.0 - burn
-        if inputs[k] > 0.0 and earned <= cost:
-            inputs[k], outputs[k] = 0.0, 0.0
-        inputs[k] *= kept
-        outputs[k] *= kept
-    return sides, inputs, outputs, burns
-
-
-@compiled
+@inner
 def net_of(
     graph: Graph, sides: Ints, inputs: Floats, outputs: Floats, burns: Floats
 ) -> tuple[Floats, Floats]:
@@ -77,7 +31,7 @@ def net_of(
     return taken, added
 
 
-@compiled
+@inner
 def repair(graph: Graph, sides: Ints, inputs: Floats, outputs: Floats, burns: Floats) -> None:
     """Sell less of what trades overdraw, in place: rounding of prices times deep pools."""
     factor = np.ones(graph.held.size)
@@ -85,7 +39,7 @@ def repair(graph: Graph, sides: Ints, inputs: Floats, outputs: Floats, burns: Fl
         taken, added = net_of(graph, sides, inputs, outputs, burns)
         done = True
         for i in range(factor.size):
-            have = added[i] + (graph.held[i] if graph.stiff[i] > 0.0 else 0.0)
+            have = added[i] + (graph.held[i] + graph.owed[i] if graph.stiff[i] > 0.0 else 0.0)
             factor[i] = 1.0
             if taken[i] > have:
                 done = False
@@ -106,32 +60,49 @@ def repair(graph: Graph, sides: Ints, inputs: Floats, outputs: Floats, burns: Fl
 
 
 @compiled
+def settle(
+    graph: Graph, sides: Ints, inputs: Floats, outputs: Floats, burns: Floats
+) -> tuple[float, Floats, Floats, float]:
+    """``repair`` the trades, in place, then ``worth_of`` them."""
+    repair(graph, sides, inputs, outputs, burns)
+    return worth_of(graph, sides, inputs, outputs, burns)
+
+
+@inner
 def worth_of(
     graph: Graph, sides: Ints, inputs: Floats, outputs: Floats, burns: Floats
 ) -> tuple[float, Floats, Floats, float]:
     """Objective without gas, holdings, stakes, and the most that a holding is overdrawn by."""
     n, m = graph.held.size, graph.load.shape[0]
     taken, added = net_of(graph, sides, inputs, outputs, burns)
-    holdings = graph.held + added - taken
-    stakes = graph.stake_held - burns * graph.stake_unit
+    holdings, stakes = np.empty(n), np.empty(burns.size)
     drift = np.zeros(m)
     value, overdrawn = 0.0, 0.0
     for i in range(n):
-        if graph.stiff[i] == 0.0:
+        holdings[i] = graph.held[i] + added[i] - taken[i]
+        kept, missing = max(holdings[i], 0.0), max(-holdings[i], 0.0)
+        if graph.owed[i] > 0.0:
+            value -= graph.urgency * missing * (1.0 + 0.5 * missing / graph.owed[i])
+            overdrawn = max(overdrawn, missing - graph.owed[i])
+        elif graph.stiff[i] == 0.0:
             overdrawn = max(overdrawn, graph.held[i] - holdings[i])
+        else:
+            overdrawn = max(overdrawn, missing)
+        if graph.stiff[i] == 0.0:
             continue
-        overdrawn = max(overdrawn, -holdings[i])
-        off = holdings[i] - graph.target[i]
-        value += holdings[i] - 0.5 * graph.stiff[i] * off * off
+        off = kept - graph.target[i]
+        value += kept - 0.5 * graph.stiff[i] * off * off
+        value -= graph.toll * max(graph.held[i] - kept, 0.0)
         last = 0.0
         for tier in range(graph.tax_above.shape[1]):
-            beyond = graph.held[i] - holdings[i] - graph.tax_above[i, tier]
+            beyond = graph.held[i] - kept - graph.tax_above[i, tier]
             if beyond > 0.0:
                 value -= (graph.tax_rate[i, tier] - last) * beyond
                 last = graph.tax_rate[i, tier]
         for j in range(m):
             drift[j] += graph.load[j, i] * off
     for e in range(stakes.size):
+        stakes[e] = graph.stake_held[e] - burns[e] * graph.stake_unit[e]
         overdrawn = max(overdrawn, -stakes[e])
         off = stakes[e] - graph.stake_target[e]
         value += stakes[e] - 0.5 * graph.stake_stiff[e] * off * off

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rebalancer.planner.optimal import dual, recover
+from rebalancer.planner.optimal import newton, recover
+from rebalancer.planner.optimal.dual import Best, Case
 from rebalancer.planner.optimal.graph import Floats, Graph, Ints
 
 #: A usual swap fee: a pool in line with the oracle lets prices differ by so much.
@@ -55,37 +56,59 @@ class Relaxed(NamedTuple):
 
 def relax(graph: Graph, start: Floats | None = None) -> Relaxed:
     """Solve the relaxation; ``start`` are dual prices near the answer, if there are any."""
-    controls = free(graph)
+    case, best = free(graph), newton.empty(graph)
     x = first_prices(graph) if start is None else start.copy()
-    upper, steps, _ = dual.minimise(graph, *controls, 0.0, x)
-    trades = best_trades(graph, *controls, x)
+    upper, steps, _ = newton.minimise(graph, case, 0.0, x, best, newton.MAX_STEPS)
+    trades = trades_of(best)
     return Relaxed(x, upper, worth(graph, trades).value, trades, steps)
 
 
-def free(graph: Graph) -> tuple[Floats, Floats, Floats]:
-    """Charges and bounds of stakes with everything allowed for nothing."""
+def free(graph: Graph) -> Case:
+    """Everything allowed, for nothing."""
     stakes = graph.stake_held.size
-    return np.zeros((graph.gamma.size, 2)), np.zeros(stakes), np.full(stakes, np.inf)
+    return Case(
+        charge=np.zeros((graph.gamma.size, 2)),
+        low=np.zeros(stakes),
+        high=np.full(stakes, np.inf),
+        fee=np.zeros(graph.held.size),
+        top=graph.most.copy(),
+    )
 
 
 def first_prices(graph: Graph) -> Floats:
     """Where to start: the resting prices, brought near the oracle's, where deep pools keep them."""
-    x = dual.resting_prices(graph)
+    x = newton.resting_prices(graph)
     n = graph.held.size
     x[:n] = np.clip(x[:n], 1 - _NEAR, 1 + _NEAR)
     return x
 
 
-def best_trades(graph: Graph, charge: Floats, low: Floats, high: Floats, x: Floats) -> Trades:
+def best_trades(graph: Graph, case: Case, x: Floats) -> Trades:
     """The trades that earn most at the dual prices ``x``; what they overdraw is sold less."""
-    trades = recover.trades_at(graph, charge, low, high, x)
-    recover.repair(graph, *trades)
-    return Trades(*trades)
+    best = newton.empty(graph)
+    newton.minimise(graph, case, 0.0, x, best, 0)
+    trades = trades_of(best)
+    worth(graph, trades)
+    return trades
+
+
+def trades_of(best: Best) -> Trades:
+    """The swaps and moves that earn what they are charged."""
+    used = best.swap[:, 4] > 0
+    return Trades(
+        np.where(used, best.swap[:, 0], 0.0).astype(np.int64),
+        np.where(used, best.swap[:, 2], 0.0),
+        np.where(used, best.swap[:, 3], 0.0),
+        best.burn,
+    )
 
 
 def worth(graph: Graph, trades: Trades) -> Worth:
-    """Value of ``trades`` in shares of NAV: the objective of ``statement`` without gas."""
-    return Worth(*recover.worth_of(graph, *trades))
+    """Value of ``trades`` in shares of NAV: the objective of ``statement`` without gas.
+
+    What they overdraw, by rounding of prices times deep pools, is sold less, in place.
+    """
+    return Worth(*recover.settle(graph, *trades))
 
 
 def nothing(graph: Graph) -> Trades:

@@ -1,13 +1,16 @@
 """The planner's problem in exact integers: what the solver solves and the certificate is about.
 
     maximise   sum_i v_i(y_i)  -  kappa/(2V) * [sum_i d_i (v_i(y_i) - w_i V)^2 + sum_j f_j^2]
-               -  tax(sold)  -  reserve * value of every output  -  gas
+               -  tax(sold)  -  reserve * value of every output  -  gas  -  missing
     over       swaps in the pools, LP shares burned and minted;  y >= 0
 
 ``v`` is value at the oracle's price in 1e-8 of the numeraire, ``V`` the NAV before, ``w`` the
 target, ``f_j = sum_i F_ji (v_i(y_i) - w_i V)`` the drift of factor ``j`` (a bucket, an exposure).
 ``d = 1`` without factors is the plain drift penalty. An asset without a target is an intermediate:
-it must not get less, and what is left of it counts nothing.
+there is as much of it afterwards as before. What is owed to somebody is no part of ``V`` or ``v``;
+of what is missing of it, ``M`` of ``O``, each dollar costs ``(2 + 2 kappa) (1 + M / (2 O))``: more
+than any drift is worth, so that as much of it is raised as the limits allow. What is watched drifts
+with the rest, but is not counted in the objective, as nothing changes it.
 """
 
 from __future__ import annotations
@@ -36,6 +39,10 @@ class Asset:
     ``target_ppm`` of NAV, None for an intermediate. ``touch_e8`` is the gas of moving it at all,
     ``approval_e8`` that of selling it from the wallet. ``drift_weight_ppm`` is ``d``. Tiers of
     ``tax`` start ever higher and are ever dearer, so that the tax is convex.
+
+    In smallest units: ``watched`` counts towards the weight and cannot be sold; ``owed`` must be
+    there at the end and counts for nothing; if the wallet has less of it at the end than before,
+    then by ``least_sold`` at least; it has ``most`` at the end at most, None for no limit.
     """
 
     key: str
@@ -47,6 +54,10 @@ class Asset:
     approval_e8: int = 0
     drift_weight_ppm: int = PPM
     tax: tuple[TaxTier, ...] = ()
+    watched: int = 0
+    owed: int = 0
+    least_sold: int = 0
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +114,9 @@ class Statement:
 
     ``kappa_ppm`` is the drift aversion, ``base_e8`` the gas of a transaction before its first leg,
     ``chained_saving_e8`` what an intermediate saves that one pool pays straight into the next, and
-    ``reserve_ppm`` the share of every output's value that is set aside for slippage.
+    ``reserve_ppm`` the share of every output's value that is set aside for slippage. No leg sells
+    more than ``max_leg_e8``, and the wallet not more than ``max_sold_e8`` net, all assets together;
+    None for no limit.
     """
 
     nav_e8: int
@@ -115,6 +128,8 @@ class Statement:
     base_e8: int = 0
     chained_saving_e8: int = 0
     reserve_ppm: int = 0
+    max_leg_e8: int | None = None
+    max_sold_e8: int | None = None
 
 
 def statement(
@@ -128,6 +143,8 @@ def statement(
     base_e8: int = 0,
     chained_saving_e8: int = 0,
     reserve_ppm: int = 0,
+    max_leg_e8: int | None = None,
+    max_sold_e8: int | None = None,
 ) -> Statement:
     """Check a problem and put it in order of keys, so that no order of the input matters.
 
@@ -145,12 +162,15 @@ def statement(
         base_e8=base_e8,
         chained_saving_e8=chained_saving_e8,
         reserve_ppm=reserve_ppm,
+        max_leg_e8=max_leg_e8,
+        max_sold_e8=max_sold_e8,
     )
-    _check(made)
+    check(made)
     return made
 
 
-def _check(made: Statement) -> None:
+def check(made: Statement) -> None:
+    """Raise PlanError for a statement that says no problem: what is wrong and the way out."""
     if made.nav_e8 <= 0:
         raise PlanError("a portfolio that is worth nothing cannot be planned for")
     if made.kappa_ppm <= 0:
@@ -162,6 +182,8 @@ def _check(made: Statement) -> None:
         raise PlanError(f"a slippage reserve of {made.reserve_ppm} ppm is not below {PPM}")
     if min(made.base_e8, made.chained_saving_e8) < 0:
         raise PlanError("gas cannot cost less than nothing")
+    if min(made.max_leg_e8 or 0, made.max_sold_e8 or 0) < 0:
+        raise PlanError("a limit on what is sold is below nothing")
     for kind, keys in (
         ("asset", [a.key for a in made.assets]),
         ("pool", [p.key for p in made.pools]),
@@ -193,6 +215,10 @@ def _check_asset(asset: Asset) -> None:
         raise PlanError(f"the price of {asset.key} is not positive", hint="check its feed")
     if asset.held < 0:
         raise PlanError(f"the balance of {asset.key} is negative")
+    if min(asset.watched, asset.owed, asset.least_sold, asset.most or 0) < 0:
+        raise PlanError(f"a limit or a balance of {asset.key} is negative")
+    if asset.most is not None and asset.most < max(asset.held, asset.owed):
+        raise PlanError(f"{asset.key} would have to be sold: its limit is below what is held")
     if asset.target_ppm is not None and not 0 <= asset.target_ppm <= PPM:
         raise PlanError(f"the target of {asset.key} is {asset.target_ppm} ppm of NAV")
     if asset.drift_weight_ppm <= 0:
