@@ -25,7 +25,7 @@ from rebalancer.devchain.market import move
 from rebalancer.errors import ReadError
 from rebalancer.evm.rpc import Rpc, RpcError
 from rebalancer.model import Amount, Flow, LpEntry, LpLot, PairState, Snapshot, Token
-from rebalancer.readers.chain import read_block
+from rebalancer.readers.chain import Reorganised, read_block
 from rebalancer.readers.discovery import discover
 from rebalancer.readers.flows import read_flows
 from rebalancer.readers.history import LotReader
@@ -309,6 +309,50 @@ def test_lots__after_a_reorganisation__are_of_the_new_chain(
     assert devchain.rpc.call("evm_revert", before)
     devchain.rpc.call("evm_mine")
     assert [lot.shares for lot in receive(888)[1:]] == [888]
+
+
+def test_logs__reorganisation_between_two_pages__is_noticed(
+    devchain: DevChain, mainnet: Network
+) -> None:
+    """The other chain has the same transfer at another place: no page would show it twice."""
+    resolved = portfolio(mainnet, {"lp": UNISWAP, "since_block": 1})
+    (lp,) = resolved.lps
+    before = read_snapshot(devchain.rpc, resolved)
+    point = devchain.rpc.call("evm_snapshot")
+
+    def grow(*blocks: bool) -> None:
+        for transfers in blocks:
+            data = ("transfer(address,uint256)", TREASURY, 777)
+            mine_block(devchain.rpc, MARKET_MAKER, [call_of(lp.pair, *data)] * transfers)
+            devchain.rpc.call("anvil_mine", "0x4")
+
+    grow(True, False, False)
+    after = read_snapshot(devchain.rpc, resolved)
+
+    class Turning(Refusing):
+        """Four pages in, the chain is another one of at least the same length."""
+
+        def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+            answers = super().batch(calls)
+            if len(self.asked) > 8 and not self.turned:
+                self.turned = True
+                assert devchain.rpc.call("evm_revert", point)
+                grow(False, False, True, False)
+            return answers
+
+        turned = False
+
+    rpc = Turning(devchain.rpc, most=2)
+    with pytest.raises(Reorganised, match=f"block {after.block.number} "):
+        read_flows(rpc, after, resolved.scheme.positions, before.block)
+    assert rpc.turned
+    # What is asked of the new chain is answered, and what is asked of the old one is refused.
+    new = read_snapshot(devchain.rpc, resolved)
+    (flow,) = read_flows(devchain.rpc, new, resolved.scheme.positions, before.block)
+    assert (flow.kind, flow.raw) == ("deposit", 777)
+    reader = LotReader(devchain.rpc, mainnet, TREASURY)
+    with pytest.raises(Reorganised, match="is not part of the chain any more"):
+        reader.lots(lp, after.holdings[0].shares, after.block)
 
 
 @pytest.fixture(scope="module")
