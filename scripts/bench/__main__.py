@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from scripts.bench import gas, hostile, logs, planner, reads, snapshot, startup, submission
+from scripts.bench import gas, hostile, logs, orders, planner, reads, snapshot, startup, submission
 
-GROUPS = (startup, snapshot, hostile, reads, logs, gas, planner, submission)
+GROUPS = (startup, snapshot, hostile, reads, logs, gas, planner, orders, submission)
 
 
 def main() -> int:
