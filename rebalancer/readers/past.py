@@ -9,7 +9,7 @@ from rebalancer.errors import ReadError, RpcUnavailable
 from rebalancer.evm.rpc import Rpc, RpcError
 from rebalancer.model import BlockRef
 from rebalancer.readers.call import Call, Result
-from rebalancer.readers.chain import parse_header
+from rebalancer.readers.chain import Reorganised, batch_on, parse_header
 from rebalancer.readers.multicall import multicall
 from rebalancer.readers.wire import refused
 
@@ -37,7 +37,8 @@ def read_past(
     """The past of every window in seconds with the answers of its calls.
 
     Two requests for each window where blocks come every 12 s. A chain that is too young and a node
-    that keeps no state that old are a ``fault``, silence is RpcUnavailable.
+    that keeps no state that old are a ``fault``, silence is RpcUnavailable; Reorganised where ``at`` is not
+    part of the chain.
     """
     return {window: _past(rpc, multicall3, at, window, tuple(wanted[window])) for window in wanted}
 
@@ -54,7 +55,7 @@ def find_block(rpc: Rpc, at: BlockRef, target_ts: int) -> BlockRef | None:
     for _ in range(_MAX_ROUNDS):
         if (low is not None and low.number + 1 == high.number) or high.number <= floor:
             return low
-        for number, header in _headers(rpc, _probes(at, low, high, floor, target_ts)):
+        for number, header in _headers(rpc, at, _probes(at, low, high, floor, target_ts)):
             if header is None:  # A node that begins at a later block.
                 floor = max(floor, number + 1)
                 continue
@@ -75,7 +76,7 @@ def _past(rpc: Rpc, multicall3: str, at: BlockRef, window: int, calls: tuple[Cal
         if block is None:
             return Past(None, {}, f"the chain has no block from {window} s before")
         results = multicall(rpc, multicall3, calls, block.hash)
-    except RpcUnavailable:
+    except (RpcUnavailable, Reorganised):
         raise
     except ReadError as error:
         return Past(None, {}, str(error))
@@ -102,9 +103,11 @@ def _probes(
     return sorted({max(high.number - back * 2**i // 2 - 1, floor) for i in range(_PROBES)})
 
 
-def _headers(rpc: Rpc, numbers: Sequence[int]) -> list[tuple[int, object]]:
+def _headers(rpc: Rpc, at: BlockRef, numbers: Sequence[int]) -> list[tuple[int, object]]:
+    """The headers with these numbers of the chain of ``at``."""
     try:
-        answers = rpc.batch([("eth_getBlockByNumber", (hex(n), False)) for n in numbers])
+        calls = [("eth_getBlockByNumber", (hex(n), False)) for n in numbers]
+        answers = batch_on(rpc, calls, at)
     except RpcError as error:
         raise refused(error, f"block {numbers[0]}") from error
     return list(zip(numbers, answers, strict=True))

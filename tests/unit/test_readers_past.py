@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from rebalancer.errors import ReadError, RpcUnavailable
 from rebalancer.evm.rpc import RpcError
 from rebalancer.model import BlockRef
 from rebalancer.readers.call import Call
+from rebalancer.readers.chain import Reorganised
 from rebalancer.readers.past import find_block, read_past
 
 NET = network()
@@ -71,6 +73,15 @@ def test_missed_slots__are_found_in_one_request_more_at_most() -> None:
         target = times[-1] - back
         assert number(find_block(chain, chain.head, target)) == expected(chain, target)
         assert chain.requests <= 2
+
+
+def test_block_that_is_not_on_the_chain__has_no_past() -> None:
+    chain = Chain(range(10**9, 10**9 + 12 * 100, 12))
+    gone = replace(chain.head, hash="0x" + "ee" * 32)
+    with pytest.raises(Reorganised, match="block 99 "):
+        find_block(chain, gone, chain.times[-1] - 600)
+    with pytest.raises(Reorganised, match="block 99 "):
+        read_past(chain, NET.multicall3, gone, {600: [Call("0x" + "11" * 20, "f()")]})
 
 
 @pytest.mark.parametrize("spacing", [1, 2, 60, 3_600])
