@@ -37,8 +37,8 @@ def read_past(
     """The past of every window in seconds with the answers of its calls.
 
     Two requests for each window where blocks come every 12 s. A chain that is too young and a node
-    that keeps no state that old are a ``fault``, silence is RpcUnavailable; Reorganised where ``at`` is not
-    part of the chain.
+    that keeps no state that old are a ``fault``, silence is RpcUnavailable; Reorganised where
+    ``at`` is not part of the chain.
     """
     return {window: _past(rpc, multicall3, at, window, tuple(wanted[window])) for window in wanted}
 
