@@ -19,7 +19,7 @@ from rebalancer.cli.options import (
     RpcUrlOption,
 )
 from rebalancer.cli.signals import stop_event
-from rebalancer.cli.slices import LOOK_EVERY_S, look_after, summary
+from rebalancer.cli.slices import LOOK_EVERY_S, LookAfter, summary
 from rebalancer.errors import ConfigError, ExecutionError, LedgerError, RebalancerError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def keeper(
     jobs = [Job(w.name, w.session.resolved.portfolio.schedule, partial(cycle, w)) for w in watches]
     often = Schedule(every=f"{LOOK_EVERY_S}s")
     jobs += [
-        Job(f"{w.name}, slices", often, partial(look_after, w.session, partial(cycle, w)))
+        Job(f"{w.name}, slices", often, LookAfter(w.session, partial(cycle, w)))
         for w in watches
         if execute and w.session.resolved.portfolio.execution is not None
     ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rebalancer.cli.session import Session
     from rebalancer.keeper.cycle import CycleResult
     from rebalancer.ledger.orders import OrderRecord
-    from rebalancer.model import Clock
+    from rebalancer.model import Clock, Order
 
 #: A slice that could not be traded when it was due is tried again after so long, or sooner.
 _AGAIN: dict[Clock, int] = {"seconds": 60, "blocks": 5}
@@ -40,7 +40,7 @@ def drive(
                 " keeper goes on, `rebalancer order stop` keeps them from it"
             )
             break
-        not_before = now + min(order.order.every, _AGAIN[order.order.clock])
+        not_before = now + _again(order.order)
         try:
             results.append(session.cycle(execute=True))
         except (PlanError, ReadError, LeaseHeld) as error:
@@ -64,12 +64,29 @@ def at_work(session: Session) -> OrderRecord | None:
         return current_order(book, session.resolved.portfolio.name)
 
 
-def is_due(session: Session) -> bool:
-    """Whether the portfolio's order is open and its next slice due."""
-    record = at_work(session)
-    if record is None or record.state == "stopped":
-        return False
-    return _now(session, record) >= record.order.due_at(record.so_far)
+class LookAfter:
+    """The keeper's look at an order between the portfolio's cycles: ``cycle`` if a slice is due.
+
+    One that could not be traded is tried again after a while; an error of the look itself is left
+    to the cycle by schedule, and so is an order that waits for a person.
+    """
+
+    def __init__(self, session: Session, cycle: Callable[[], None]) -> None:
+        self._session = session
+        self._cycle = cycle
+        self._not_before = 0
+
+    def __call__(self) -> None:
+        try:
+            record = at_work(self._session)
+            if record is None or record.state != "open":
+                return
+            now = _now(self._session, record)
+        except RebalancerError:
+            return
+        if now >= max(record.order.due_at(record.so_far), self._not_before):
+            self._not_before = now + _again(record.order)
+            self._cycle()
 
 
 def _wait(
@@ -79,13 +96,15 @@ def _wait(
     order, so_far, pace = record.order, record.so_far, session.pace()
     # What ends an order is looked for at once; only a further slice has to wait.
     due = not_before if so_far.slices >= order.slices else max(order.due_at(so_far), not_before)
-    seen, since, silent = -1, pace.clock(), False
+    seen, since, silent, said = -1, pace.clock(), False, ""
     while not stop.is_set():
         try:
-            now = _now(session, record)
+            now, trouble = _now(session, record), ""
         except ReadError as error:
-            say(f"{type(error).__name__}: {error}; asked again")
-            now = seen
+            now, trouble = seen, f"{type(error).__name__}: {error}; asked again"
+        if trouble and trouble != said:  # a node that is gone says the same at every look
+            say(trouble)
+        said = trouble
         if now >= due:
             return now
         if now != seen:
@@ -95,6 +114,11 @@ def _wait(
             say("this chain makes no blocks by itself; `rebalancer fork --mine-every 1s` does")
         stop.wait(pace.poll_s)
     return None
+
+
+def _again(order: Order) -> int:
+    """How long after a look the next one is worth it, in the order's clock."""
+    return min(order.every, _AGAIN[order.clock])
 
 
 def _now(session: Session, record: OrderRecord) -> int:
@@ -120,13 +144,3 @@ def summary(result: CycleResult) -> str:
     from rebalancer.report.orders import progress
 
     return "" if result.order is None else f"; {progress(result.order)}"
-
-
-def look_after(session: Session, cycle: Callable[[], None]) -> None:
-    """A cycle if a slice is due; an error of the look is left to the cycle by schedule."""
-    try:
-        due = is_due(session)
-    except RebalancerError:
-        return
-    if due:
-        cycle()

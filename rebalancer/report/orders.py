@@ -132,6 +132,8 @@ def _head(record: OrderRecord) -> Text:
     )
     if record.note:
         text.append(f": {record.note}")
+    if record.state == "awaits approval":
+        text.append(f": rebalancer approve {record.order_id[:12]}")
     order, so_far = record.order, record.so_far
     text.append(f"   {so_far.slices} of {order.slices} slices")
     if record.state == "open":

@@ -13,7 +13,7 @@ import pytest
 from test_crash import killed_run
 
 from rebalancer.cli.session import Session
-from rebalancer.cli.slices import look_after
+from rebalancer.cli.slices import LookAfter
 from rebalancer.devchain.market import move
 
 if TYPE_CHECKING:
@@ -211,13 +211,16 @@ def test_nothing_is_raised_beside_an_order(large: Workspace) -> None:
 
 def test_the_keeper_drives_it(large: Workspace, devchain: DevChain) -> None:
     session = Session.open(large.portfolio, rpc_url=large.rpc_url)
-    looks: list[str] = []
-    look_after(session, lambda: looks.append("no order"))
+    looks: list[int] = []
+    look = LookAfter(session, lambda: looks.append(slices_done(large)))
+    look()  # there is no order
     assert large.run("keeper", "--once", "--execute").code == 0
-    look_after(session, lambda: looks.append("too early"))
+    look()  # too early
+    assert looks == []
     pass_blocks(devchain)
-    look_after(session, lambda: looks.append("due"))
-    assert looks == ["due"]
+    look()
+    look()  # the cycle traded nothing: again only after a while
+    assert looks == [1]
     line = large.run("keeper", "--once", "--execute").out
     assert "2 of 4 slices" in line
     planned = large.run("plan", "--json").json
