@@ -78,8 +78,6 @@ def _change(session: Session, to: str, execute: bool, json: bool) -> None:
     from rebalancer.bundler.delegating import delegate as delegate_to
     from rebalancer.bundler.delegation import delegate_of
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import state_folder
-    from rebalancer.keeper.lease import hold_lease
 
     resolved = session.resolved
     wallet, chain_id = resolved.portfolio.wallet, resolved.network.chain_id
@@ -89,7 +87,7 @@ def _change(session: Session, to: str, execute: bool, json: bool) -> None:
     if execute:
         signer = session.signer()
         _check_key(signer.address, wallet)
-        with hold_lease(state_folder(), chain_id, wallet):
+        with session.alone(signer):
             done = delegate_to(
                 session.rpc,
                 signer,

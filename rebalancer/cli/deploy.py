@@ -29,14 +29,13 @@ def deploy(
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session
     from rebalancer.errors import ExecutorMissing
-    from rebalancer.keeper.lease import hold_lease
 
     session = Session.open(portfolio, networks, rpc_url)
     of = contract_of(session.resolved.portfolio.mode)
     if execute:
         chain_id, signer = session.resolved.network.chain_id, session.signer()
         # A rebalance of the same wallet would be after the same nonce.
-        with hold_lease(session.lease_folder(), chain_id, signer.address):
+        with session.alone(signer):
             done = deploy_executor(
                 session.rpc,
                 signer,

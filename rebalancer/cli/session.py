@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rebalancer.config.environment import LEDGER, PRIVATE_KEY, Environment, split_urls
 from rebalancer.config.load import load_portfolio
 from rebalancer.config.portfolio import ResolvedPortfolio
-from rebalancer.errors import ConfigError
+from rebalancer.errors import ConfigError, NonceConflict
 
 if TYPE_CHECKING:
     from rebalancer.bundler.follow import Pace
@@ -182,6 +182,37 @@ class Session:
                     owners,
                     reads,
                 )
+
+    @contextmanager
+    def alone(self, signer: Signer) -> Iterator[None]:
+        """Hold the signer's lease for a transaction that is of no plan.
+
+        Raises Paused while the kill switch is set, NonceConflict while a plan's transaction of the
+        signer may still want a nonce.
+        """
+        from rebalancer.keeper.lease import hold_lease
+        from rebalancer.keeper.stop import kill_guard
+
+        kill_guard(state_folder())()
+        chain_id = self.resolved.network.chain_id
+        with hold_lease(self.lease_folder(), chain_id, signer.address):
+            self._check_nothing_open(signer.address)
+            yield
+
+    def _check_nothing_open(self, sender: str) -> None:
+        book = self.ledger_if_any()
+        if book is None:
+            return
+        portfolio, chain_id = self.resolved.portfolio, self.resolved.network.chain_id
+        with book:
+            bundles = book.open_bundles(chain_id, portfolio.wallet)
+        out = [tx for _, bundle in bundles for tx in bundle.transactions if tx.sender == sender]
+        if out:
+            raise NonceConflict(
+                f"{len(out)} transaction(s) of {portfolio.name} are not at their end, the first has"
+                f" nonce {out[0].nonce}",
+                hint="run `rebalancer rebalance --execute`, which settles them first",
+            )
 
     @contextmanager
     def leases(self, sender: Signer | None) -> Iterator[None]:
