@@ -145,11 +145,11 @@ def test_rebalance__raise__the_wallet_holds_it(drifted: Workspace, devchain: Dev
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("50000 XYZ", "names no token"),
-        ("USDC", "names no token"),
+        ("50000 XYZ", "mainnet has no token 'XYZ'"),
+        ("USDC", "is not an amount and a token"),
         ("-1 USDC", "asks for nothing"),
         ("0.0000001 USDC", "decimals"),
-        ("1 WETHH", "names no token"),
+        ("1 WETHH", "mainnet has no token 'WETHH'"),
     ],
 )
 def test_plan__raise__mistakes(workspace: Workspace, text: str, says: str) -> None:
