@@ -19,6 +19,7 @@ from rebalancer.bundler.permits import permits_for
 from rebalancer.bundler.safe import read_safe
 from rebalancer.bundler.signer import Signer
 from rebalancer.bundler.steps import Permit
+from rebalancer.errors import PlanError
 from rebalancer.evm.rpc import Rpc
 from rebalancer.model import Plan
 
@@ -62,7 +63,19 @@ def calls_of(
         return (execute_call(plan, to),)
     permits: tuple[Permit, ...] = ()
     if policy == "permit" and signer is not None:
-        permits = permits_for(rpc, plan, to, head, signer)
+        permits = as_many_as_fit(plan, to, permits_for(rpc, plan, to, head, signer))
     permitted = {permit.token for permit in permits}
     approvals = approval_calls(rpc, plan, to, head, policy, permitted)
     return (*approvals, execute_call(plan, to, permits))
+
+
+def as_many_as_fit(plan: Plan, to: str, permits: tuple[Permit, ...]) -> tuple[Permit, ...]:
+    """The permits that fit into one batch beside the plan's legs; the others are approvals."""
+    while permits:
+        try:
+            execute_call(plan, to, permits)
+        except PlanError:
+            permits = permits[:-1]
+        else:
+            break
+    return permits
