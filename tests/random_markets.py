@@ -7,7 +7,7 @@ storage, which takes some milliseconds where transactions would take seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import isqrt
 from random import Random
@@ -25,6 +25,7 @@ from rebalancer.model import (
     PPM,
     Amount,
     BlockRef,
+    Circumstances,
     GasReserve,
     LpHolding,
     PairState,
@@ -33,7 +34,9 @@ from rebalancer.model import (
     Snapshot,
     Target,
     Token,
+    Watched,
 )
+from rebalancer.planner.inputs import Inputs
 
 DECIMALS = (6, 18, 8, 18, 6, 8)
 AMMS = ("one", "two")
@@ -191,9 +194,16 @@ def expected(done: Snapshot) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class Case:
+    """What ``Inputs`` are made of; a quarter of them is asked for a withdrawal or has deposits."""
+
     snapshot: Snapshot
     targets: tuple[Target, ...]
     policy: Policy
+    circumstances: Circumstances
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs(self.snapshot, self.targets, self.policy, None, self.circumstances)
 
 
 def make(random: Random, block: BlockRef) -> Case:
@@ -232,8 +242,34 @@ def make(random: Random, block: BlockRef) -> Case:
         priority_fee_wei=random.randint(0, 2 * 10**9),
         gas_reserve=reserve,
     )
-    targets = tuple(Target(name, weight) for name, weight in zip(names, weights, strict=True))
-    return Case(snapshot, targets, _policy(random))
+    if random.random() < 0.2:
+        snapshot = replace(snapshot, watched=(_watched(random, snapshot),))
+    bucket = random.sample(names, random.choice((0, 0, 0, 2)))
+    targets = tuple(
+        Target(name, weight, bucket="both" if name in bucket else None)
+        for name, weight in zip(names, weights, strict=True)
+    )
+    return Case(snapshot, targets, _policy(random), _circumstances(random, snapshot, names))
+
+
+def _watched(random: Random, at: Snapshot) -> Watched:
+    """Another wallet with some of the same; its shares are within what there is of them."""
+    return Watched(
+        wallet=_address(0xC01D),
+        balances=tuple(replace(a, raw=random.randint(0, a.raw)) for a in at.balances),
+        holdings=tuple(LpHolding(h.pair, h.shares // 2, None) for h in at.holdings),
+    )
+
+
+def _circumstances(random: Random, at: Snapshot, names: Sequence[str]) -> Circumstances:
+    held = [a for a in at.balances if a.raw and a.token.symbol in names]
+    if not held or random.random() < 0.75:
+        return Circumstances()
+    some = random.choice(held)
+    part = Amount(some.token, random.randint(1, some.raw))
+    if random.random() < 0.5:
+        return Circumstances(deposits=(part,))
+    return Circumstances(withdrawal=replace(part, raw=part.raw * random.choice((1, 2))))
 
 
 def _pairs(random: Random, prices: Mapping[Token, Price], nav_e8: int) -> Iterator[PairState]:

@@ -83,6 +83,9 @@ class Problem:
         moved = moved_tokens(legs)
         read = self.snapshot if self.purse is None else self.purse.read
         without = {token for token in moved if not balance(read, token)}
+        aside = self.circumstances.withdrawal
+        if aside is not None and (self.owed is None or self.owed.raw < aside.raw):
+            without.discard(aside.token)  # it is there, though it is not ours to trade
         due = {pair.address for pair in self.snapshot.pairs if pair.protocol_fee_on}
         return self.gas_schedule.units(legs, without, due)
 
