@@ -1,8 +1,8 @@
 """Compile contracts/ into the artifacts that the package ships.
 
 ``python -m scripts.compile_contracts``: contracts/*.vy goes to the bundler, contracts/devchain/*.vy
-to the devchain; mocks are for tests only and are not shipped. contracts/Reader.evm, which is written
-in EVM instructions, goes to the readers.
+to the devchain; mocks are for tests only and are not shipped. contracts/Reader.evm, which is
+written in EVM instructions, goes to the readers.
 """
 
 from __future__ import annotations

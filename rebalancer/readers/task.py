@@ -21,7 +21,7 @@ from rebalancer.readers.scope import Scope, one_network, scopes_of
 from rebalancer.readers.tokens import balance_of, native_balance, token_calls
 
 #: Passes that are remembered. They are as large as what they ask.
-_KEPT = 2
+_KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
