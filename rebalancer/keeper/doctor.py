@@ -172,7 +172,7 @@ def _safe_keys(patient: Patient, keys: Keys) -> str | Check:
     return Check("key", f"{detail}: rebalances are proposed, not executed", hint, 0, warning=True)
 
 
-def _gas_purse(patient: Patient) -> str:
+def _gas_purse(patient: Patient) -> str | Check:
     rpc, wallet = patient.rpc, patient.resolved.portfolio.wallet
     if patient.resolved.portfolio.mode == "safe":
         sender = patient.keys().signer
@@ -190,7 +190,15 @@ def _gas_purse(patient: Patient) -> str:
             f"the wallet has {held} {symbol}, a rebalance needs about {needed}",
             hint=f"send {symbol} to {wallet}",
         )
-    return f"{held} {symbol}, a rebalance needs about {needed}"
+    enough = f"{held} {symbol}, a rebalance needs about {needed}"
+    reserve = patient.resolved.gas_reserve
+    if reserve is None:
+        return enough
+    kept = f"{format_units(reserve.wei, 18)} {symbol}"
+    if reserve.wei < _TYPICAL_GAS * price:
+        detail = f"{enough}, and gas_reserve keeps {kept}: what is above may be traded away"
+        return Check("gas purse", detail, "raise gas_reserve in the portfolio", 0, warning=True)
+    return f"{enough}; above gas_reserve, {kept}, it counts as {reserve.wrapped.symbol}"
 
 
 def _ledger(patient: Patient) -> str:

@@ -46,9 +46,9 @@ class User:
         where = ("-p", str(self._path), "--rpc-url", self._workspace.rpc_url)
         return self._workspace.bare(*args, *where)
 
-    def configure(self, *lines: str) -> None:
-        """More lines of the portfolio file."""
-        self._path.write_text(PORTFOLIO + "\n".join(lines) + "\n")
+    def configure(self, *lines: str, instead_of: str = "") -> None:
+        """More lines of the portfolio file, or others."""
+        self._path.write_text(PORTFOLIO.replace(instead_of, "") + "\n".join(lines) + "\n")
 
     def give(self, wei: int) -> None:
         self.chain.rpc.call("anvil_setBalance", WALLET, hex(wei))
@@ -196,3 +196,16 @@ def test_in_slices__each_wraps_its_own_part(user: User) -> None:
     after = user.run("status", "--json").json
     assert next(b["raw"] for b in after["balances"] if b["token"]["symbol"] == "WETH") == 0
     assert user.run("audit", "reconcile").code == 0
+
+
+def test_doctor__tells_the_reserve_and_one_that_pays_for_nothing(user: User) -> None:
+    def purse() -> dict[str, Any]:
+        checks = user.run("doctor", "--json").json["checks"]
+        return next(check for check in checks if check["name"] == "gas purse")
+
+    assert purse()["detail"].endswith("; above gas_reserve, 0.5 ETH, it counts as WETH")
+    assert not purse()["warning"]
+    user.configure("gas_reserve: 0.0001 ETH", instead_of="gas_reserve: 0.5 ETH")
+    found = purse()
+    assert (found["exit_code"], found["warning"]) == (0, True)
+    assert "gas_reserve keeps 0.0001 ETH: what is above may be traded away" in found["detail"]
