@@ -105,6 +105,7 @@ def test_one_that_cannot_be_read__is_its_own_failure_and_no_others() -> None:
     with pytest.raises(ReadError):
         Turn(reads, items[1]).snapshot()
     assert Turn(reads, items[2]).snapshot().wallet == WALLET
+    assert blocks_read(node) == 1 + 3  # together, in vain, then each by itself
 
 
 def test_nodes_that_cannot_be_used__fail_in_their_own_turn() -> None:
