@@ -68,8 +68,8 @@ class SharedReads:
             try:
                 own, *others = read_many(rpc, portfolios)
             except (ConfigError, ReadError):
-                # One of them cannot be read: that is its own cycle's to say, and no other's. So each
-                # reads by itself this time.
+                # One of them cannot be read: that is its own cycle's to say, and no other's. So
+                # each reads by itself this time.
                 self._due.clear()
                 return read_snapshot(rpc, one.resolved)
             names = (mate.resolved.portfolio.name for mate in mates)
