@@ -30,6 +30,7 @@ from rebalancer.model import (
     HeldOut,
     Hold,
     Leg,
+    PlannerKind,
     Rebalance,
     Snapshot,
     SwapLeg,
@@ -380,17 +381,29 @@ def value_or_none(at: Snapshot) -> int:
         return 0
 
 
-@pytest.mark.parametrize("native_wei", [ETHER // 25, 260 * ETHER, 301 * ETHER])
-def test_verify__recomputes_a_plan_that_wraps_or_unwraps(native_wei: int) -> None:
+@pytest.mark.parametrize(
+    ("native_wei", "planner"),
+    [
+        (ETHER // 25, "greedy"),
+        (260 * ETHER, "greedy"),
+        (301 * ETHER, "greedy"),
+        (ETHER // 25, "optimal"),
+        (301 * ETHER, "optimal"),
+    ],
+)
+def test_verify__recomputes_a_plan_that_wraps_or_unwraps(
+    native_wei: int, planner: PlannerKind
+) -> None:
     prices = tuple(
         replace(p, numerator=p.numerator + 7) if p.token == WETH else p for p in holding().prices
     )
     weth = 600_000 if native_wei < ETHER else 0
     at = replace(holding(weth), native_wei=native_wei, gas_reserve=RESERVE, prices=prices)
-    inputs = Inputs(at, TARGETS, POLICY, None)
+    inputs = Inputs(at, TARGETS, replace(POLICY, planner=planner), None)
     _, decision = inputs.decide()
     assert isinstance(decision, Rebalance)
     assert any(leg.kind in ("wrap", "unwrap") for leg in decision.plan.legs)
+    assert (decision.plan.certificate is not None) == (planner == "optimal")
     findings = verify(to_json(decision), inputs)
     assert all(finding.ok for finding in findings), findings
     # One wei less wrapped, and it is another plan, which the recomputation tells.
