@@ -15,7 +15,7 @@ from rebalancer.ledger.orders import (
     stopped_reason,
 )
 from rebalancer.ledger.store import Ledger
-from rebalancer.model import Decision, Hold, Rebalance, Snapshot, Valuation
+from rebalancer.model import Decision, Hold, Rebalance, Snapshot, SoFar, Valuation
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.slices import Slice, decide_slice, sold_out
 from rebalancer.planner.slicing import Slicing, order_of, slicing
@@ -54,6 +54,8 @@ def begin(
     needs_consent = above is not None and found.whole.traded_e8 > above
     rules = portfolio.execution.to_rules()
     order = order_of(found, inputs, decision.plan, rules, portfolio.name, needs_consent)
+    if decide_slice(inputs, valuation, order, SoFar()).ends:
+        return None  # smoothed prices asked for it, those of the block do not
     ledger.record_decision(portfolio.name, "execute", inputs.snapshot, valuation, decision)
     return order_record(ledger, open_order(ledger, order))
 

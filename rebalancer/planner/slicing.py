@@ -189,7 +189,7 @@ def _judged(
             f"{money(rules.above_e8, numeraire)}"
         )
         return False, (Reason("below_above_e8", text, traded, rules.above_e8),)
-    if found.slices < 2 or not possible:
+    if found.slices < 2 or not possible or not found.sells:
         smallest = money(case.policy.min_trade_e8, numeraire)
         text = f"In one go: slices would be below the smallest trade of {smallest}"
         return False, (Reason("slices_too_small", text),)

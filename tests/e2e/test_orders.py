@@ -14,6 +14,9 @@ from test_crash import killed_run
 
 from rebalancer.cli.session import Session
 from rebalancer.cli.slices import LookAfter
+from rebalancer.devchain.accounts import ARBITRAGEUR
+from rebalancer.devchain.cheats import call_of, mine_block
+from rebalancer.devchain.mainnet import WETH
 from rebalancer.devchain.market import move
 
 if TYPE_CHECKING:
@@ -110,6 +113,26 @@ def test_four_slices__less_impact_than_one_go__reconciled(
     assert "Average prices in USD" in shown
     assert "one go at the start would have lost" in shown
     assert done["order_id"][:12] in large.run("order", "list").out
+
+
+def test_with_a_gas_reserve__what_is_wrapped_for_a_slice_is_no_sale(
+    large: Workspace, devchain: DevChain
+) -> None:
+    large.edit(large.portfolio, "submission: public", "gas_reserve: 1 ETH\nsubmission: public")
+    devchain.rpc.call("anvil_setBalance", WALLET, hex(200 * 10**18))
+    away = call_of(WETH.address, "transfer(address,uint256)", ARBITRAGEUR, 130 * 10**18)
+    mine_block(devchain.rpc, WALLET, [away])
+    for made in range(1, 4):
+        document = turn(large)
+        assert document["executed"] is True
+        assert document["order"]["so_far"]["slices"] == made
+        assert document["plan"]["legs"][0]["kind"] == "wrap"
+        swapped = [fill for fill in document["fills"] if fill["token_in"]["symbol"] == "WETH"]
+        taken = sum(fill["amount_in"] for fill in swapped)
+        assert document["order"]["slices"][-1]["sold"][0]["raw"] == taken
+        pass_blocks(devchain)
+    assert sold(order(large)) <= most(order(large))
+    assert large.run("audit", "reconcile").code == 0
 
 
 def test_too_early__waits(large: Workspace, devchain: DevChain) -> None:
