@@ -99,11 +99,19 @@ def limits_view(record: OrderRecord) -> RenderableType:
         f"  - costs at most {money(order.max_cost_e8, order.numeraire)} {order.numeraire}, gas "
         f"included; {money(so_far.cost_e8, order.numeraire)} so far",
         f"  - takes no price more than {percent(order.worst_ppm)} below the oracle's at block "
-        f"{order.block_number}",
+        f"{order.block_number}: {_prices_then(order)}",
         f"  - {order.slices} slices, one every {order.every} {order.clock}, "
         f"until {_moment(order, order.expires_at)}",
     ]
     return Text("\n".join(lines))
+
+
+def _prices_then(order: Order) -> str:
+    """The oracle's prices at the start."""
+    prices = (
+        f"{p.token.symbol} {unit_price(p.value_down(10**p.token.decimals))}" for p in order.prices
+    )
+    return ", ".join(prices)
 
 
 def loss_ppm(slices: Sequence[SliceRecord]) -> int:

@@ -217,6 +217,7 @@ def test_consent_once__for_all_slices(large: Workspace, devchain: DevChain) -> N
     said = large.run("approve", order_id[:12]).out
     (amount,) = waiting["order"]["order"]["sells"]
     assert f"sells at most {amount['raw'] / 10**18:.6f}"[:22] in said
+    assert "WETH 4,800.00" in said
     for _ in range(2):
         done = turn(large)
         assert (done["awaits_approval"], done["executed"]) == (False, True)
