@@ -15,11 +15,11 @@
 """
 
 
-# @dev We import the module that does the work, and take its function
+# @dev We import the module that does the work, and take its functions
 # as ours.
 from modules import batch
 initializes: batch
-exports: batch.execute
+exports: (batch.execute, batch.route)
 
 
 @deploy

@@ -5,11 +5,11 @@
 @license MIT
 @author rebalancer
 @notice A wallet that delegates to this contract trades from its own
-        balance: no approvals at all. Besides `execute`, which is in the
-        module `batch`, there is what keeps the wallet as useful as it
-        was without code: it takes ether and tokens of every kind, and
-        its signatures count (ERC-1271).
-@custom:security `execute` obeys `msg.sender == self` alone: a
+        balance: no approvals at all. Besides `execute` and `route`,
+        which are in the module `batch`, there is what keeps the wallet
+        as useful as it was without code: it takes ether and tokens of
+        every kind, and its signatures count (ERC-1271).
+@custom:security `execute` and `route` obey `msg.sender == self` alone: a
                  transaction that the wallet's key has signed. Nothing
                  here uses storage, so no delegation before or after
                  this one can be confused by it. Called as a contract
@@ -17,11 +17,11 @@
 """
 
 
-# @dev We import the module that does the work, and take its function
+# @dev We import the module that does the work, and take its functions
 # as ours.
 from modules import batch
 initializes: batch
-exports: batch.execute
+exports: (batch.execute, batch.route)
 
 
 # @dev The order of secp256k1, halved: of the two signatures that are

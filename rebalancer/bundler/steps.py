@@ -1,4 +1,4 @@
-"""A batch as the executor contract takes it: terms, watched balances and steps, bit by bit.
+"""A batch as the executor contracts take it: terms, watched balances and steps, bit by bit.
 
 This is the only place that knows the layout of docs/executor.md. Steps are plain facts about what
 the contract shall do; where they come from (a plan, a test, a bench) is none of its business. All
@@ -14,7 +14,11 @@ from rebalancer.errors import PlanError
 from rebalancer.evm.abi import encode_call
 from rebalancer.model import PPM
 
-EXECUTE_SIGNATURE = "execute((uint256,uint256)[])"
+EXECUTE_SIGNATURE = "execute(uint256,(uint256,uint256)[])"
+#: What swaps one token over one to three pairs, by their number.
+ROUTE_SIGNATURES = {
+    hops: f"route({','.join(['uint256'] * words)})" for hops, words in ((1, 4), (2, 6), (3, 7))
+}
 MAX_ENTRIES = 50
 MAX_WATCHED = 16
 
@@ -23,7 +27,9 @@ _SWAP, _CHECK, _ADD, _REMOVE, _WRAP, _UNWRAP, _PERMIT = (kind << _KIND for kind 
 _ZERO_FOR_ONE, _FORWARD, _MEASURED, _GAINED, _GAINED_1 = (1 << bit for bit in range(192, 197))
 _V_28 = _ZERO_FOR_ONE
 _KEPT, _INDEX = 160, 184
-_WATCHED_COUNT, _FIRST_STEP = 64, 72
+_OPERAND = _KEPT
+_BASE_FEE, _WATCHED_COUNT, _FIRST_STEP = 64, 128, 136
+_TERM = 160
 _HALF = 128
 
 #: One entry of a batch: the words ``what`` and ``amounts``.
@@ -129,12 +135,53 @@ class Batch:
 
 
 def encode_batch(batch: Batch) -> bytes:
-    """Calldata of ``execute``; raises PlanError for what the contract could not mean."""
-    return encode_call(EXECUTE_SIGNATURE, entries_of(batch))
+    """Calldata that does a batch; raises PlanError for what the contract could not mean.
+
+    It is a call of ``route`` where that does the same for less gas, else one of ``execute``.
+    """
+    words = route_of(batch)
+    if words:
+        return encode_call(ROUTE_SIGNATURES[len(batch.steps)], *words)
+    return encode_call(EXECUTE_SIGNATURE, terms_of(batch), entries_of(batch))
+
+
+def route_of(batch: Batch) -> list[int]:
+    """The words of ``route`` for one to three swaps in a row, each of which pays the next.
+
+    Empty where ``route`` would not do exactly this batch: it pays a given amount, and watches the
+    token that is bought, which must gain what the last swap pays at least.
+    """
+    swaps = [step for step in batch.steps if isinstance(step, Swap) and not step.measured]
+    if len(swaps) != len(batch.steps) or len(swaps) not in ROUTE_SIGNATURES:
+        return []
+    first, last = swaps[0], swaps[-1]
+    in_a_row = all(step.forwarded for step in swaps[1:])
+    if not in_a_row or first.amount_in is None or _same(first.token_in, last.token_out):
+        return []
+    if batch.watched != (Watch(last.token_out, last.min_amount_out),):
+        return []
+    _check_forwarding(swaps)
+    hops = [_hop(step) for step in swaps]
+    second, third = ([step.min_amount_out for step in swaps[1:]] + [0, 0])[:2]
+    words = [
+        _address(first.token_in) | _field(batch.deadline_ts, 64, "deadline") << _TERM,
+        _address(last.token_out) | _field(batch.max_base_fee_wei, 64, "base fee") << _TERM,
+        hops[0],
+        _swap_amounts(first),
+    ]
+    return [*words, hops[1], _halves(second, third), *hops[2:]] if len(hops) > 1 else words
+
+
+def terms_of(batch: Batch) -> int:
+    """The first word of ``execute``: when to do it, what is watched, where the steps begin."""
+    operands = len(_index_tokens(batch)) + sum(_operand(step) is not None for step in batch.steps)
+    terms = _field(batch.deadline_ts, 64, "deadline")
+    terms |= _field(batch.max_base_fee_wei, 64, "base fee") << _BASE_FEE
+    return terms | len(batch.watched) << _WATCHED_COUNT | operands << _FIRST_STEP
 
 
 def entries_of(batch: Batch) -> list[Entry]:
-    """The words of a batch: terms, tokens (the watched ones first), steps."""
+    """The entries of a batch: tokens (the watched ones first), other operands, steps."""
     if not batch.steps:
         raise PlanError("a batch needs a step")
     if len(batch.watched) > MAX_WATCHED:
@@ -144,24 +191,28 @@ def entries_of(batch: Batch) -> list[Entry]:
         )
     index = _index_tokens(batch)
     watched = len(batch.watched)
-    terms = _field(batch.deadline_ts, 64, "deadline")
-    terms |= watched << _WATCHED_COUNT | (len(index) + 1) << _FIRST_STEP
-    entries: list[Entry] = [(terms, _field(batch.max_base_fee_wei, 256, "base fee"))]
-    entries += [
+    entries: list[Entry] = [
         (_address(watch.token), _halves(watch.least_gain, watch.most_loss))
         for watch in batch.watched
     ]
     entries += [(token, 0) for token in list(index)[watched:]]
     _check_forwarding(batch.steps)
+    steps: list[Entry] = []
     for step in batch.steps:
         _check_gained(step, index, watched)
-        entries += _entries(step, index)
-    if len(entries) > MAX_ENTRIES:
+        what, amounts = _entry(step, index)
+        operand = _operand(step)
+        if operand is not None:
+            token1, word, amount = operand
+            what |= len(entries) << _OPERAND
+            entries.append((word if token1 is None else index[_address(token1)], amount))
+        steps.append((what, amounts))
+    if len(entries) + len(steps) > MAX_ENTRIES:
         raise PlanError(
-            f"the batch has {len(entries)} entries, the executor takes {MAX_ENTRIES}",
+            f"the batch has {len(entries) + len(steps)} entries, the executor takes {MAX_ENTRIES}",
             hint="plan fewer trades at once: raise min_trade or lower reset in the policy",
         )
-    return entries
+    return entries + steps
 
 
 def _index_tokens(batch: Batch) -> dict[int, int]:
@@ -171,7 +222,7 @@ def _index_tokens(batch: Batch) -> dict[int, int]:
         raise PlanError("a token is watched twice")
     for step in batch.steps:
         tokens += [_address(token) for token in _paid(step)]
-    return {token: number for number, token in enumerate(dict.fromkeys(tokens), start=1)}
+    return {token: number for number, token in enumerate(dict.fromkeys(tokens))}
 
 
 def _paid(step: Step) -> Iterator[str]:
@@ -184,50 +235,70 @@ def _paid(step: Step) -> Iterator[str]:
             yield token1
 
 
-def _entries(step: Step, index: dict[int, int]) -> list[Entry]:
+def _operand(step: Step) -> tuple[str | None, int, int] | None:
+    """What a step needs besides its own two words: two more, the first of which may be the index
+    of a token. They stand among the tokens, and the step says where."""
+    match step:
+        case AddLiquidity():
+            return step.token1, 0, _field(step.least_shares, 256, "minimum")
+        case RemoveLiquidity(least0=least0, least1=least1):
+            return None, _field(least0, 256, "minimum"), _field(least1, 256, "minimum")
+        case Permit(r=r, s=s):
+            return None, r, s
+    return None
+
+
+def _entry(step: Step, index: dict[int, int]) -> Entry:
     match step:
         case Swap():
-            return [_swap(step, index)]
+            return _swap(step, index)
         case Check(token, floor):
-            return [(_CHECK | _address(token), _field(floor, 256, "floor"))]
+            return _CHECK | _address(token), _field(floor, 256, "floor")
         case AddLiquidity():
             what = _ADD | _address(step.pair) | index[_address(step.token0)] << _INDEX
             what |= _GAINED if step.most0 is None else 0
             what |= _GAINED_1 if step.most1 is None else 0
-            more = (index[_address(step.token1)], _field(step.least_shares, 256, "minimum"))
-            return [(what, _halves(step.most0 or 0, step.most1 or 0)), more]
-        case RemoveLiquidity(pair, shares, least0, least1):
+            return what, _halves(step.most0 or 0, step.most1 or 0)
+        case RemoveLiquidity(pair, shares):
             what = _REMOVE | _address(pair) | _gained(pair, shares, index)
-            least = (_field(least0, 256, "minimum"), _field(least1, 256, "minimum"))
-            return [(what, _field(shares or 0, 256, "amount")), least]
+            return what, _field(shares or 0, 256, "amount")
         case Wrap(wrapped, amount, forward):
             what = _WRAP | _address(wrapped) | (_FORWARD if forward else 0)
-            return [(what, _field(amount, 256, "amount"))]
+            return what, _field(amount, 256, "amount")
         case Unwrap(wrapped, amount):
             what = _UNWRAP | _address(wrapped) | _gained(wrapped, amount, index)
-            return [(what, _field(amount or 0, 256, "amount"))]
-        case Permit(token, amount, v, r, s):
+            return what, _field(amount or 0, 256, "amount")
+        case Permit(token, amount, v):
             what = _PERMIT | _address(token) | (_V_28 if v == 28 else 0)
-            return [(what, _field(amount, 256, "allowance")), (r, s)]
+            return what, _field(amount, 256, "allowance")
 
 
 def _swap(step: Swap, index: dict[int, int]) -> Entry:
-    token_in = _address(step.token_in)
-    if not 0 <= step.fee_ppm < PPM:
-        raise PlanError(f"a fee of {step.fee_ppm} ppm is not below 100 percent")
-    what = _SWAP | _address(step.pair) | (PPM - step.fee_ppm) << _KEPT
+    what = _SWAP | _hop(step)
     if not step.forwarded or step.measured:
-        what |= index[token_in] << _INDEX
+        what |= index[_address(step.token_in)] << _INDEX
     for flag, wanted in (
-        (_ZERO_FOR_ONE, token_in < _address(step.token_out)),
         (_FORWARD, step.forward),
         (_MEASURED, step.measured),
         (_GAINED, step.amount_in is None and not step.forwarded),
     ):
         what |= flag if wanted else 0
+    return what, _swap_amounts(step)
+
+
+def _hop(step: Swap) -> int:
+    """The pair, its fee and the direction: all that ``route`` is told of a swap."""
+    if not 0 <= step.fee_ppm < PPM:
+        raise PlanError(f"a fee of {step.fee_ppm} ppm is not below 100 percent")
+    token_in, token_out = _address(step.token_in), _address(step.token_out)
+    hop = _address(step.pair) | (PPM - step.fee_ppm) << _KEPT
+    return hop | (_ZERO_FOR_ONE if token_in < token_out else 0)
+
+
+def _swap_amounts(step: Swap) -> int:
     # More than 112 bits no pair can book.
     amount_in = 0 if step.forwarded else _field(step.amount_in or 0, 112, "amount in")
-    return what, _halves(amount_in, step.min_amount_out)
+    return _halves(amount_in, step.min_amount_out)
 
 
 def _gained(token: str, amount: int | None, index: dict[int, int]) -> int:
@@ -246,7 +317,7 @@ def _check_gained(step: Step, index: dict[int, int], watched: int) -> None:
         case RemoveLiquidity(pair=token, shares=None) | Unwrap(wrapped=token, amount=None):
             wanted = [token]
     for token in wanted:
-        if index.get(_address(token), watched + 1) > watched:
+        if index.get(_address(token), watched) >= watched:
             raise PlanError(f"what the batch brings of {token} is spent, but it is not watched")
 
 
@@ -260,6 +331,10 @@ def _check_forwarding(steps: Sequence[Step]) -> None:
         expected = isinstance(step, Swap | Wrap) and step.forward
     if expected:
         raise PlanError("the last step pays a step that is not there")
+
+
+def _same(a: str, b: str) -> bool:
+    return _address(a) == _address(b)
 
 
 def _address(text: str) -> int:

@@ -7,11 +7,17 @@ Every number is a receipt's gasUsed, each from the same state of the same chain:
                          fee ceiling; with the access list that the node suggests
     ..., no access list  the same without it
     Router02             one transaction per route
-    Universal Router     one transaction, Permit2 allowances standing
+    Universal Router     one transaction, Permit2 allowances standing; as wallets send it, without
+                         an access list, and beside that with one
     multicall            the wallet's own code calls Router02 once per route, and does nothing else
     floor                21,000, our calldata, and what the unavoidable calls use by themselves: one
                          payment per route and one swap per hop, with the 2,600 that the first call
                          of an address costs; their refunds taken off
+
+    least                printed where a target is missed: our batch with the access list, less all
+                         that our own code uses, less every zero byte of its calldata. What is left
+                         are the bytes that say anything, the payments, swaps, quotes and balances:
+                         no contract that checks the same can use less
 
 The floor's calls are made by code that does nothing else; what that code itself uses is measured
 by the trace and left out.
@@ -33,6 +39,7 @@ from scripts.bench.gas_world import Swaps, World, plain_world, real_world
 
 DATA = Path(os.environ.get("REBALANCER_DATA", PROJECT_ROOT.parent / "shared" / "data"))
 COLD, WARM = 2_600, 100
+PER_ZERO_BYTE = 4
 DELEGATION = b"\xef\x01\x00"
 
 FLOOR_TARGET, ROUTER_TARGET, UNIVERSAL_TARGET = 1.05, 0.75, 0.88
@@ -84,11 +91,10 @@ def measure(world: World, swaps: Swaps) -> dict[str, int]:
     ):
         with world.undone():
             world.set_code(world.wallet, code)
-            request = {"from": world.wallet, "to": to, "data": to_hex(batch)}
             with world.undone():
                 found[f"{name}, no access list"] = world.gas(to, batch)
-            suggested: Any = world.rpc.call("eth_createAccessList", request, "latest")
-            found[name] = world.gas(to, batch, accessList=suggested["accessList"])
+            found[f"own code of {name}"] = _own_code(world, to, batch)
+            found[name] = _gas_with_list(world, to, batch)
     with world.undone():
         found["Router02"] = sum(world.gas(world.router, call) for call in calls)
     with world.undone():
@@ -97,6 +103,10 @@ def measure(world: World, swaps: Swaps) -> dict[str, int]:
     if world.universal is not None:
         with world.undone():
             found["Universal Router"] = world.gas(world.universal, world.universal_call(swaps))
+        with world.undone():
+            found["Universal Router, access list"] = _gas_with_list(
+                world, world.universal, world.universal_call(swaps)
+            )
     for name, caller in (("executor", EXECUTOR_ADDRESS), ("wallet", world.wallet)):
         floor = _floor(world, swaps, caller)
         found[f"floor of {name}"] = floor + calldata_gas(batch)
@@ -108,18 +118,58 @@ def _table(world: World, scenarios: dict[str, Swaps]) -> Iterator[Figure]:
         world.send(EXECUTOR_ADDRESS, world.batch(swaps))
     for scenario, swaps in scenarios.items():
         gas = measure(world, swaps)
+        said = world.batch(swaps)
         for ours in ("executor", "wallet"):
+            name = f"gas.{world.name}.{scenario}.{ours}".replace(" ", "_")
+            least = gas[ours] - gas[f"own code of {ours}"] - said.count(0) * PER_ZERO_BYTE
             peers = {
                 f"floor of {ours}": FLOOR_TARGET,
                 "Router02": ROUTER_TARGET if len(swaps) >= 3 else None,
                 "Universal Router": UNIVERSAL_TARGET,
+                "Universal Router, access list": None,
                 "multicall": None,
                 f"{ours}, no access list": None,
             }
             for peer, target in peers.items():
-                if peer in gas:
-                    name = f"gas.{world.name}.{scenario}.{ours}".replace(" ", "_")
-                    yield Figure(name, gas[ours], "gas", target, peer, gas[peer])
+                if peer not in gas:
+                    continue
+                figure = Figure(name, gas[ours], "gas", target, peer, gas[peer])
+                yield figure
+                if figure.met is False:
+                    yield Figure(f"{name}.least", least, "gas", None, peer, gas[peer])
+            bare = gas[f"{ours}, no access list"]
+            peer = f"floor of {ours}"
+            yield Figure(f"{name}.no_access_list", bare, "gas", None, peer, gas[peer])
+
+
+def _gas_with_list(world: World, to: str, data: bytes) -> int:
+    request = {"from": world.wallet, "to": to, "data": to_hex(data)}
+    suggested: Any = world.rpc.call("eth_createAccessList", request, "latest")
+    return world.gas(to, data, accessList=suggested["accessList"])
+
+
+def _own_code(world: World, to: str, batch: bytes) -> int:
+    """What our contract uses by itself, without the calls that it makes and what reaching them
+    costs."""
+    with world.undone():
+        receipt = world.send(to, batch)
+        frames: list[Any] = world.rpc.call("trace_transaction", receipt["transactionHash"])
+    return _spent_by_top(frames) - _needed(frames, {to.lower(), world.wallet.lower()})
+
+
+def _spent_by_top(frames: list[Any]) -> int:
+    return int(frames[0]["result"]["gasUsed"], 16)
+
+
+def _needed(frames: list[Any], touched: set[str]) -> int:
+    """Gas of the top frame's calls; ``touched`` are the addresses that it finds warm."""
+    needed = 0
+    for frame in frames[1:]:
+        address = frame["action"]["to"].lower()
+        if len(frame["traceAddress"]) == 1:
+            needed += int(frame["result"]["gasUsed"], 16) + (WARM if address in touched else COLD)
+        touched.add(address)
+    return needed
 
 
 def _floor(world: World, swaps: Swaps, caller: str) -> int:
@@ -139,15 +189,8 @@ def _floor(world: World, swaps: Swaps, caller: str) -> int:
         world.set_code(caller, _bare(calls))
         receipt = world.send(caller, b"")
         frames: list[Any] = world.rpc.call("trace_transaction", receipt["transactionHash"])
-    spent = int(frames[0]["result"]["gasUsed"], 16)
-    touched = {caller.lower(), world.wallet.lower()}
-    needed = 0
-    for frame in frames[1:]:
-        address = frame["action"]["to"].lower()
-        if len(frame["traceAddress"]) == 1:
-            needed += int(frame["result"]["gasUsed"], 16) + (WARM if address in touched else COLD)
-        touched.add(address)
-    return int(receipt["gasUsed"], 16) - (spent - needed)
+    needed = _needed(frames, {caller.lower(), world.wallet.lower()})
+    return int(receipt["gasUsed"], 16) - (_spent_by_top(frames) - needed)
 
 
 def _payment(world: World, caller: str, pair: str, amount: int) -> bytes:

@@ -46,6 +46,7 @@ UNISWAP = PROJECT_ROOT / "node_modules" / "@uniswap"
 UNIVERSAL_ROUTER = (
     UNISWAP / "universal-router/artifacts/contracts/UniversalRouter.sol/UniversalRouter.json"
 )
+_POLLS = 2_000
 _V2_SWAP_EXACT_IN = b"\x08"
 _TO_SENDER = "0x0000000000000000000000000000000000000001"
 
@@ -67,8 +68,12 @@ class World:
         """Mined receipt of a transaction of the wallet; raises RuntimeError when it reverts."""
         call = {"from": self.wallet, "data": to_hex(data), "gas": hex(8_000_000), **more}
         tx_hash = self.rpc.call("eth_sendTransaction", call | ({"to": to} if to else {}))
-        receipt: Any = None
-        while receipt is None:
+        for _ in range(_POLLS):
+            receipt: Any = self.rpc.call("eth_getTransactionReceipt", tx_hash)
+            if receipt is not None:
+                break
+        else:  # seldom, after many reverted states, Anvil forgets to mine by itself
+            self.rpc.call("evm_mine")
             receipt = self.rpc.call("eth_getTransactionReceipt", tx_hash)
         if int(receipt["status"], 16) != 1:
             raise RuntimeError(f"{tx_hash} reverted")

@@ -30,6 +30,7 @@ FEE_PPM = 3_000
 UNIT = 10**18
 INFINITE = 2**256 - 1
 FOREVER = 2**63
+ANY_BASE_FEE = 2**64 - 1
 GAS_LIMIT = hex(3_000_000)
 REVERTED = 3  # the JSON-RPC code of a call that reverted
 
@@ -45,25 +46,25 @@ class Leg(NamedTuple):
     min_amount_out: int
 
 
-def entries(*legs: Leg, deadline: int = FOREVER, base_fee: int = INFINITE) -> list[tuple[int, int]]:
-    """The contract's words for swaps alone, written down anew from docs/executor.md.
+def arguments(*legs: Leg, deadline: int = FOREVER) -> tuple[int, list[tuple[int, int]]]:
+    """``execute``'s words for swaps alone, written down anew from docs/executor.md.
 
     A leg with an ``amount_in`` of 0 spends what the leg before pays into its pair.
     """
     tokens = list(dict.fromkeys(int(str(leg.token_in), 16) for leg in legs))
-    found = [(deadline | (len(tokens) + 1) << 72, base_fee), *((token, 0) for token in tokens)]
+    found = [(token, 0) for token in tokens]
     for number, leg in enumerate(legs):
         what = int(str(leg.pair), 16) | ((1_000_000 - leg.fee_ppm) % 2**24) << 160
-        what |= (tokens.index(int(str(leg.token_in), 16)) + 1) << 184
+        what |= tokens.index(int(str(leg.token_in), 16)) << 184
         what |= leg.zero_for_one << 192
         what |= (number + 1 < len(legs) and legs[number + 1].amount_in == 0) << 193
         found.append((what, leg.amount_in | leg.min_amount_out << 128))
-    return found
+    return deadline | ANY_BASE_FEE << 64 | len(tokens) << 136, found
 
 
 def execute_data(*legs: Leg, deadline: int = FOREVER) -> bytes:
     """Calldata of ``execute`` for swaps alone."""
-    return encode_call(EXECUTE_SIGNATURE, entries(*legs, deadline=deadline))
+    return encode_call(EXECUTE_SIGNATURE, *arguments(*legs, deadline=deadline))
 
 
 def official(name: str, package: str = "v2-core") -> ContractContainer:
@@ -170,7 +171,7 @@ class World:
 
     def execute(self, *legs: Leg, deadline: int = FOREVER) -> Any:
         """Alice's batch; returns the receipt."""
-        return self.executor.execute(entries(*legs, deadline=deadline), sender=self.alice)
+        return self.executor.execute(*arguments(*legs, deadline=deadline), sender=self.alice)
 
     def amounts_out(self, *legs: Leg) -> list[int]:
         """What each leg would be paid now: what a batch that ends with it returns."""

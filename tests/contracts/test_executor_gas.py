@@ -62,12 +62,16 @@ def gas_used(caller: Caller, pools: Sequence[tuple[int, int]]) -> int:
         follows = number + 1 < len(pools) and pools[number + 1][0] == j
         forwarded = number > 0 and pools[number - 1][1] == i
         steps.append(swap(world, i, j, UNIT, 1, forwarded=forwarded, forward=follows))
-    bought = [step.token_out for step in steps if not step.forward]
+    bought = dict.fromkeys(step.token_out for step in steps if not step.forward)
+    sold = {step.token_in for step in steps if not step.forwarded}
     receipt = transact(
         world,
         caller.request(
             *steps,
-            watched=tuple(Watch(token, 0, 10 * UNIT) for token in dict.fromkeys(bought)),
+            # As the bundler asks for it, so that what is one route goes by `route`.
+            watched=tuple(
+                Watch(token, 0, 10 * UNIT) if token in sold else Watch(token, 1) for token in bought
+            ),
             max_base_fee_wei=300 * 10**9,
             deadline_ts=2**33,
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ape
 import pytest
-from executor_world import UNIT, World, entries, quote
+from executor_world import UNIT, World, arguments, quote
 
 
 def test_execute__one_hop__pays_the_exact_quote_to_the_caller(world: World) -> None:
@@ -174,7 +174,7 @@ def test_execute__another_caller__is_paid_himself(world: World) -> None:
     expected = pool.quote(pool.a, UNIT)
     alice, bob = pool.b.balanceOf(world.alice), pool.b.balanceOf(world.bob)
 
-    world.executor.execute(entries(pool.leg(pool.a, UNIT, expected)), sender=world.bob)
+    world.executor.execute(*arguments(pool.leg(pool.a, UNIT, expected)), sender=world.bob)
 
     assert pool.b.balanceOf(world.alice) == alice
     assert pool.b.balanceOf(world.bob) == bob + expected

@@ -54,10 +54,26 @@ def test_execute__token_that_returns_false__reverts(world: World, lacking: str) 
         token.approve(world.executor, amount - 1, sender=world.alice)
     else:
         amount = token.balanceOf(world.alice) + 1
-    # Enough lies in the pair for it to pay; only the returned false stands in the way.
-    world.pay(token, pool.contract, amount if lacking == "allowance" else 10**20)
 
-    assert world.refusal(pool.leg(token, amount)) == "executor: transfer failed"
+    # Nobody reads the false: the pair sees that nothing has come.
+    assert world.refusal(pool.leg(token, amount)) == "UniswapV2: INSUFFICIENT_INPUT_AMOUNT"
+
+
+def test_execute__token_that_returns_false__spends_what_anybody_could_have_taken(
+    world: World,
+) -> None:
+    token, paid = world.mock("FalseReturningToken"), world.tokens[0]
+    pool = world.pool(token, paid, 10**24, 10**24)
+    token.approve(world.executor, 0, sender=world.alice)
+    before = [held.balanceOf(world.alice) for held in (token, paid)]
+    expected = pool.quote(token, UNIT)
+
+    # What lies unbooked in a pair is whoever's asks first: the caller gains, and nobody pays.
+    world.pay(token, pool.contract, UNIT)
+    world.execute(pool.leg(token, UNIT, expected))
+
+    after = [held.balanceOf(world.alice) for held in (token, paid)]
+    assert after == [before[0], before[1] + expected]
 
 
 def test_execute__token_that_could_return_false__works_when_it_does_not(world: World) -> None:

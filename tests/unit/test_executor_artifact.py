@@ -31,7 +31,7 @@ from rebalancer.bundler.executor import (
     net_floors,
     runtime_code,
 )
-from rebalancer.bundler.steps import Watch
+from rebalancer.bundler.steps import ROUTE_SIGNATURES, Watch
 from rebalancer.errors import ExecutorMissing, PlanError
 from rebalancer.evm.abi import selector, to_hex
 from rebalancer.model import SwapLeg, Token
@@ -62,11 +62,11 @@ class CodeRpc:
         return [self.call(method, *params) for method, params in calls]
 
 
-def decoded(data: bytes) -> list[tuple[int, int]]:
-    """The entries of a call of ``execute``."""
+def decoded(data: bytes) -> tuple[int, list[tuple[int, int]]]:
+    """The terms and the entries of a call of ``execute``."""
     assert data[:4] == selector(EXECUTE_SIGNATURE)
-    (entries,) = decode(["(uint256,uint256)[]"], data[4:])
-    return list(entries)
+    terms, entries = decode(["uint256", "(uint256,uint256)[]"], data[4:])
+    return int(terms), list(entries)
 
 
 @pytest.mark.parametrize("name", ["Executor", "WalletExecutor"])
@@ -85,19 +85,22 @@ def test_artifact__init_code__does_not_depend_on_comments(tmp_path: Path) -> Non
     assert compile_contract(copy)["bytecode"] == to_hex(init_code())
 
 
-def test_artifact__abi__is_one_function_beside_what_takes_ether() -> None:
+def test_artifact__abi__is_two_functions_beside_what_takes_ether() -> None:
     artifact = json.loads((OUTPUTS[CONTRACTS] / "Executor.json").read_text())
-    by_type = {entry["type"]: entry for entry in artifact["abi"]}
+    functions = {
+        abi_to_signature(entry): entry["stateMutability"]
+        for entry in artifact["abi"]
+        if entry["type"] == "function"
+    }
+    others = {entry["type"]: entry for entry in artifact["abi"] if entry["type"] != "function"}
 
-    assert sorted(entry["type"] for entry in artifact["abi"]) == [
-        "constructor",
-        "fallback",
-        "function",
-    ]
-    assert by_type["constructor"]["inputs"] == []
-    assert abi_to_signature(by_type["function"]) == EXECUTE_SIGNATURE
-    assert by_type["function"]["stateMutability"] == "payable"
-    assert selector(EXECUTE_SIGNATURE).hex() == "114e194e"
+    assert sorted(others) == ["constructor", "fallback"]
+    assert others["constructor"]["inputs"] == []
+    routes = {signature: "nonpayable" for signature in ROUTE_SIGNATURES.values()}
+    # The second pair without its minimum is a form that Vyper makes and nobody uses.
+    routes["route(uint256,uint256,uint256,uint256,uint256)"] = "nonpayable"
+    assert functions == {EXECUTE_SIGNATURE: "payable"} | routes
+    assert selector(EXECUTE_SIGNATURE).hex() == "5799180a"
 
 
 def test_address__by_eip_1014__follows_from_the_init_code() -> None:
@@ -125,27 +128,44 @@ def test_contracts__are_two_at_two_addresses() -> None:
     )
 
 
-def test_encode__two_hops__word_by_word() -> None:
-    data = encode_execute([FIRST, SECOND], 1_700_000_000, max_base_fee_wei=5)
+def test_encode__two_hops_and_a_swap__word_by_word() -> None:
+    legs = [FIRST, SECOND, replace(FIRST, amount_in=9, min_amount_out=8)]
+    terms, entries = decoded(encode_execute(legs, 1_700_000_000, max_base_fee_wei=5))
 
-    assert decoded(data) == [
-        # Deadline, one watched token, steps from entry 3 on; base fee.
-        (1_700_000_000 | 1 << 64 | 3 << 72, 5),
-        # HIGH is bought: it is watched. LOW is only sold.
+    # Deadline, base fee; two watched tokens, steps from entry 3 on.
+    assert terms == 1_700_000_000 | 5 << 64 | 2 << 128 | 3 << 136
+    assert entries == [
+        # HIGH and MIDDLE are bought: they are watched. LOW is only sold.
         (int(HIGH.address, 16), 4_900),
+        (int(MIDDLE.address, 16), 8),
         (int(LOW.address, 16), 0),
         # Pays token 2, which is token0 of the pair, and forwards.
         (0xAA | 997_000 << 160 | 2 << 184 | 0b11 << 192, 10**18 | 1_990_000 << 128),
         # Is paid by the step before.
         (0xBB | 997_500 << 160 | 1 << 192, 4_900 << 128),
+        (0xAA | 997_000 << 160 | 2 << 184 | 0b01 << 192, 9 | 8 << 128),
     ]
 
 
-def test_encode__unguarded__watches_nothing() -> None:
-    entries = decoded(encode_execute([FIRST], 7, guarded=False))
+def test_encode__one_route__word_by_word() -> None:
+    data = encode_execute([FIRST, SECOND], 1_700_000_000, max_base_fee_wei=5)
 
-    assert entries[0] == (7 | 2 << 72, ANY_BASE_FEE_WEI)
-    assert len(entries) == 3
+    assert data[:4] == selector("route(uint256,uint256,uint256,uint256,uint256,uint256)")
+    assert decode(["uint256"] * 6, data[4:]) == (
+        int(LOW.address, 16) | 1_700_000_000 << 160,
+        int(HIGH.address, 16) | 5 << 160,
+        0xAA | 997_000 << 160 | 1 << 192,
+        10**18 | 1_990_000 << 128,
+        0xBB | 997_500 << 160 | 1 << 192,
+        4_900,
+    )
+
+
+def test_encode__unguarded__watches_nothing() -> None:
+    terms, entries = decoded(encode_execute([FIRST], 7, guarded=False))
+
+    assert terms == 7 | ANY_BASE_FEE_WEI << 64 | 1 << 136
+    assert len(entries) == 2
 
 
 def test_net_floors__token_bought_and_sold__adds_up_the_worst() -> None:
@@ -168,15 +188,16 @@ def test_encode__direction__is_that_of_the_addresses_as_numbers(
     # As text, "0xA..." sorts before "0xf...", and both before nothing: case must not matter.
     leg = replace(FIRST, token_in=token_in, token_out=token_out)
 
-    what, _ = decoded(encode_execute([leg], 1))[-1]
+    what, _ = decoded(encode_execute([leg], 1, guarded=False))[1][-1]
+    hop = decode(["uint256"] * 4, encode_execute([leg], 1)[4:])[2]
 
-    assert bool(what >> 192 & 1) is zero_for_one
+    assert bool(what >> 192 & 1) is bool(hop >> 192 & 1) is zero_for_one
 
 
 def test_encode__as_many_legs_as_the_contract_takes__passes() -> None:
-    entries = decoded(encode_execute([FIRST] * MAX_LEGS, 1))
+    _, entries = decoded(encode_execute([FIRST] * MAX_LEGS, 1))
 
-    assert len(entries) == 1 + 2 + 32
+    assert len(entries) == 2 + 32
     assert MAX_LEGS == 32
 
 

