@@ -126,13 +126,16 @@ class Look:
     def show(self, at: int | str | None) -> None:
         """Read everything at a block (None: the head) and print it."""
         from rebalancer.cli.output import show, show_json
+        from rebalancer.cli.slices import at_work
         from rebalancer.readers.snapshot import read_snapshot
+        from rebalancer.report.orders import order_document, progress
 
         told = self.tell(read_snapshot(self._session.rpc, self._session.resolved, at))
+        order = None if isinstance(at, int) else at_work(self._session)
         if self._as_json:
-            show_json(told)
+            show_json(told if order is None else {**told, "order": order_document(order)})
         else:
-            show(*told)
+            show(*told, *(() if order is None else (progress(order),)))
 
     def tell(self, read: Snapshot) -> Any:
         """Everything about the portfolio as it was read: a document, or what to show."""

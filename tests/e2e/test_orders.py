@@ -250,6 +250,8 @@ def test_the_keeper_drives_it(large: Workspace, devchain: DevChain) -> None:
     planned = large.run("plan", "--json").json
     assert planned["order"]["so_far"]["slices"] == 2
     assert "without it: order" in large.run("plan").out
+    assert "2 of 4 slices" in large.run("status").out
+    assert large.run("status", "--json").json["order"] == planned["order"]
     dry = large.run("rebalance", "--json").json
     assert dry["reasons"][0]["code"] == "slice_not_due"
 
