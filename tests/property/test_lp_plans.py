@@ -50,7 +50,7 @@ def decided(case: world.Case) -> Decision | None:
         return None
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(seeds)
 def test_a_plan_is_never_below_holding_and_its_costs_add_up(seed: int) -> None:
     case = case_of(seed)
@@ -91,7 +91,7 @@ def _worth(prices: Snapshot, at: Snapshot) -> Fraction:
     return total
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(seeds)
 def test_planning_again_on_the_plans_own_result_holds(seed: int) -> None:
     free = {
@@ -115,7 +115,7 @@ def test_planning_again_on_the_plans_own_result_holds(seed: int) -> None:
     assert isinstance(again, Hold), again
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(seeds, st.randoms(use_true_random=False))
 def test_the_order_of_tokens_and_pairs_changes_nothing(seed: int, order: Random) -> None:
     case = case_of(seed)
@@ -139,7 +139,7 @@ def _mixed(items: tuple[Any, ...], order: Random) -> tuple[Any, ...]:
     return tuple(order.sample(items, len(items)))
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(seeds, st.randoms(use_true_random=False))
 def test_nothing_held_out_staked_or_kept_is_touched(seed: int, choice: Random) -> None:
     case = case_of(seed)
@@ -181,7 +181,7 @@ def _liquid_shares_alone(at: Snapshot, plan: Plan) -> None:
         assert removed <= before.liquid
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(seeds)
 def test_an_addition_leaves_nothing_over_and_minimums_follow_the_slippage(seed: int) -> None:
     case = case_of(seed)

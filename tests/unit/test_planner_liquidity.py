@@ -20,6 +20,7 @@ from planner_world import (
     problem,
 )
 
+from rebalancer.amm.goals import exposed, position_targets
 from rebalancer.amm.liquidity import apply_burn, apply_mint, effective_total_supply
 from rebalancer.amm.swap import apply_swap
 from rebalancer.amm.valuation import value
@@ -29,6 +30,7 @@ from rebalancer.model import (
     PPM,
     AddLeg,
     GasReserve,
+    Goal,
     HeldOut,
     Hold,
     LpEntry,
@@ -38,6 +40,7 @@ from rebalancer.model import (
     Plan,
     Rebalance,
     RemoveLeg,
+    Scheme,
     Snapshot,
     Target,
     UnwrapLeg,
@@ -440,3 +443,19 @@ def test_guards__a_batch_takes_so_many_entries_and_watches_so_many_tokens():
 
 def codes_of_size(case: Problem, plan: Plan) -> list[str]:
     return [reason.code for reason in few_enough_legs(case, plan)]
+
+
+def test_targets_on_exposures_leave_liquidity_alone_and_count_it():
+    scheme = Scheme(
+        on="exposures",
+        positions=("WETH", "USDC", LP),
+        goals=(Goal("WETH", 700_000, ("WETH",)), Goal("USDC", 300_000, ("USDC",))),
+    )
+    at = with_lp(4_000)
+    targets = position_targets(at, scheme)
+    assert [target.position for target in targets if target.kept] == [LP]
+    plan = optimal(at, targets)
+    assert {leg.kind for leg in plan.legs} == {"swap"}
+    done = replay(at, plan.legs)
+    before, after = (abs(exposed(value(s, targets), scheme)[0].drift_ppm) for s in (at, done))
+    assert after < before
