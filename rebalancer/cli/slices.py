@@ -30,8 +30,10 @@ def drive(
     Ctrl-C and SIGTERM let the slice at work finish; the order stays open, and the next run goes on
     with it. A cycle that fails for want of an acceptable plan or of an answer is tried again.
     """
-    stop, results, order = stop_event(), [first], first.order
-    not_before = 0
+    results, order, not_before = [first], first.order, 0
+    if order is None or order.state != "open":
+        return (first,)
+    stop = stop_event()
     while order is not None and order.state == "open":
         now = _wait(session, order, not_before, stop, say)
         if now is None:
