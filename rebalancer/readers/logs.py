@@ -1,9 +1,9 @@
 """Event logs over any range of blocks: in pages that shrink when a node refuses, and can go on.
 
 Providers limit eth_getLogs by blocks, by results or by time, each in its own words and with its own
-code (-32005, -32602, -32000 and others). So no wording is read: a refused page is halved until it
-is taken or is a single block, and what follows grows again. A scan keeps its cursor and what it has
-found in memory; after a failure the same scan goes on where it stopped.
+code (-32005, -32602, -32000 and others). So no wording is read: a refused page shrinks until it is
+taken or is a single block, and what follows grows towards what was refused. A scan keeps its cursor
+and what it has found in memory; after a failure the same scan goes on where it stopped.
 
 A range of numbers is of whatever chain the node is on. So every page is asked together with the
 block that the scan is to end at, before and after, and with the one that it had come to: all pages
@@ -28,6 +28,8 @@ TRANSFER = topic("Transfer(address,address,uint256)")
 FIRST_SPAN = 50_000
 #: No page is larger, whatever the node would take: an answer has to fit into memory.
 MAX_SPAN = 5_000_000
+#: Pages for which a refused size is kept in mind.
+_REMEMBERED = 16
 #: Times in a row that a page may go unanswered before the node counts as gone.
 _SILENCES = 3
 #: Queries in one batch, two less than some providers take: the block is looked at with them.
@@ -88,7 +90,9 @@ class LogScan:
     span: int = FIRST_SPAN
     through: BlockRef | None = None
     found: dict[tuple[int, int], Log] = field(default_factory=dict)
-    _refused: bool = False
+    _taken: int = 0
+    _refused: int | None = None
+    _since: int = 0
 
     def advance(self, rpc: Rpc, block: BlockRef) -> tuple[Log, ...]:
         """All logs found up to and with ``block``, in the chain's order.
@@ -122,25 +126,44 @@ class LogScan:
             except RpcError as error:
                 if end == self.next_block or error.code in _FINAL:
                     raise refused(error, f"the logs of blocks {self.next_block} to {end}") from None
-                self._halve(end)
+                self._shrink(end)
                 continue
             except RpcUnavailable:
                 # Some nodes cut the line instead of saying that it is too much.
                 silences += 1
                 if end == self.next_block or silences == _SILENCES:
                     raise
-                self._halve(end)
+                self._shrink(end)
                 continue
             silences = 0
             self.found.update(((log.block_number, log.index), log) for log in logs)
+            whole_page = end - self.next_block + 1 == self.span
             self.next_block = end + 1
-            # Doubling up to the limit would be refused every other time; a quarter more is not.
-            grown = self.span + self.span // 4 + 1 if self._refused else self.span * 2
-            self.span = min(grown, MAX_SPAN)
+            if whole_page:  # The last one says nothing about what the node takes.
+                self._grow()
 
-    def _halve(self, end: int) -> None:
-        self.span = max((end - self.next_block + 1) // 2, 1)
-        self._refused = True
+    def _shrink(self, end: int) -> None:
+        """After a refusal: to what was taken last if that is more than half, or to the half."""
+        size = end - self.next_block + 1
+        half = max(size // 2, 1)
+        self.span = self._taken if half < self._taken < size else half
+        self._refused, self._since = size, 0
+
+    def _grow(self) -> None:
+        """After a page that was taken: on towards what was refused, as long as that is worth it.
+
+        Most limits are of blocks, and stay; those of events are others a stretch later, so what was
+        refused is forgotten after some pages.
+        """
+        self._taken, self._since = self.span, self._since + 1
+        if self._refused is None:
+            self.span = min(self.span * 2, MAX_SPAN)
+            return
+        grown = self.span + self.span // 4 + 1
+        if self._since < _REMEMBERED and self._refused > self.span:
+            near = self._refused - self.span <= self.span // 16
+            grown = self.span if near else min(grown, (self.span + self._refused) // 2)
+        self.span = min(grown, MAX_SPAN)
 
 
 def transfers_of(owner: str, addresses: Sequence[str] = ()) -> tuple[Filter, Filter]:

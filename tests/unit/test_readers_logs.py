@@ -126,6 +126,15 @@ def test_scan__few_logs__takes_few_requests() -> None:
     assert len(sizes) < 15
 
 
+@pytest.mark.parametrize("limit", [999, 10_000, 12_345])
+def test_scan__limit_of_blocks__is_come_close_to(limit: int) -> None:
+    """The best fixed page would take a request for each ``limit`` blocks; nobody knows it."""
+    node = Node([raw_log(7)], most_blocks=limit)
+    blocks = 100 * limit
+    assert len(LogScan(to_owner(), 0).advance(node, at(blocks - 1))) == 1
+    assert node.refused + len(node.pages) <= 135
+
+
 def test_scan__after_a_dense_stretch__grows_again() -> None:
     dense = [raw_log(number) for number in range(1_000, 1_200)]
     node = Node(dense, most_results=5)
