@@ -43,7 +43,6 @@ from rebalancer.bundler.head import Head
 from rebalancer.bundler.modes import as_many_as_fit
 from rebalancer.bundler.probes import ETHER_PROBE, balance_requests, overrides, touched_tokens
 from rebalancer.bundler.steps import (
-    MAX_ENTRIES,
     AddLiquidity,
     Batch,
     Permit,
@@ -129,10 +128,13 @@ def test_encode__permits__stand_behind_the_ether_that_must_be_wrapped_first() ->
 
 
 def test_permits__more_than_a_batch_takes__are_left_to_approvals() -> None:
-    """Thirty swaps of two tokens are 33 words with their terms; a permit is two."""
     plan = plan_of(*[leg(USDC_WETH, USDC, WETH, 5, 7)] * 30)
     permits = tuple(replace(PERMIT, amount=number) for number in range(20))
-    assert as_many_as_fit(plan, EXECUTOR_ADDRESS, permits) == permits[: (MAX_ENTRIES - 33) // 2]
+    fitting = as_many_as_fit(plan, EXECUTOR_ADDRESS, permits)
+    assert 0 < len(fitting) < len(permits)
+    assert fitting == permits[: len(fitting)]
+    with pytest.raises(PlanError, match="entries"):
+        execute_call(plan, EXECUTOR_ADDRESS, permits[: len(fitting) + 1])
     assert as_many_as_fit(plan, EXECUTOR_ADDRESS, permits[:2]) == permits[:2]
     impossible = plan_of(replace(SWAP_LEG, amount_in=0))
     assert as_many_as_fit(impossible, EXECUTOR_ADDRESS, permits) == (), "it says so without them"
