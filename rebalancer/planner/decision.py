@@ -27,7 +27,7 @@ from rebalancer.planner.costs import Appraisal, appraise, cost_gate
 from rebalancer.planner.gas_schedule import PRAGUE, GasSchedule
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, net_of, undressed, violations
-from rebalancer.planner.optimal_proposer import OptimalProposer
+from rebalancer.planner.optimal_proposer import CappedProposer, OptimalProposer
 from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposal, Proposer
 from rebalancer.planner.proposing import proposed
 from rebalancer.planner.purse import open_purse
@@ -37,6 +37,8 @@ from rebalancer.planner.triggers import evaluate
 from rebalancer.planner.withdrawal import check_owed, raised_e8, raising, set_aside, still_lacking
 
 _GREEDY = GreedyProposer()
+#: How much of the best plan is tried where it breaks a limit on its cost, the most first.
+_SHARES_PPM = (500_000, 250_000, 100_000)
 
 
 def decide(
@@ -108,7 +110,7 @@ class Attempt:
 
 
 def attempt(problem: Problem, proposal: Proposal, parent: str, rules_id: str) -> Attempt:
-    """A proposal with legs as a plan; the greedy one where the best plan breaks a limit.
+    """A proposal with legs as a plan; a smaller one where the best plan breaks a limit.
 
     Raises PlanError for a plan that contradicts itself.
     """
@@ -133,16 +135,15 @@ def _attempt(problem: Problem, proposal: Proposal, parent: str, rules_id: str) -
 
 
 def _within_limits(problem: Problem, best: Attempt, parent: str, rules_id: str) -> Attempt:
-    """What the greedy proposer finds where the best plan breaks a limit; else the best, as is."""
-    proposal = _GREEDY.propose(problem)
-    if not proposal.legs:
-        return best
-    other = _attempt(problem, proposal, parent, rules_id)
-    if other.breaches:
-        return best
-    text = f"Planned by the greedy proposer, without proof; the best: {best.breaches[0].text}"
-    instead = Reason("greedy_instead", text)
-    return replace(other, limits=(instead, *other.limits))
+    """The largest part of the best plan that breaks no limit; else the best, as is."""
+    for share_ppm in _SHARES_PPM:
+        proposal = CappedProposer(share_ppm).propose(problem)
+        if not proposal.legs:
+            continue
+        other = _attempt(problem, proposal, parent, rules_id)
+        if not other.breaches:
+            return replace(other, limits=(*best.breaches, *proposal.limits, *best.limits))
+    return best
 
 
 def pose(

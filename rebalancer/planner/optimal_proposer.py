@@ -9,13 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rebalancer.model import PPM, Leg, Reason, Token, mul_div_down
+from rebalancer.model import PPM, Leg, Reason, Token, mul_div_down, mul_div_nearest
 from rebalancer.planner.bands import position_drifts
-from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.market import open_market
 from rebalancer.planner.problem import Problem, Proposal
-from rebalancer.planner.targets import held_out, movable_pairs, stuck_positions
-from rebalancer.planner.texts import money
+from rebalancer.planner.targets import (
+    aims,
+    held_out,
+    movable_pairs,
+    out_of_reach,
+    stuck_positions,
+)
+from rebalancer.planner.texts import money, percent
 from rebalancer.planner.wallet import net_moves, value_down, value_up
 
 if TYPE_CHECKING:
@@ -28,50 +33,74 @@ _WITHIN_BUCKET_PPM = 1_000
 #: Trees of more nodes are proved by their root alone, which is looser but short.
 _WHOLE_TREE_NODES = 200
 _NO_POOL = "its pool cannot be used"
-#: How often tokens of which too little is sold are kept, and the rest is solved anew.
+#: How often LP positions that break a limit are left alone, and the rest is solved anew.
 _MAX_ROUNDS = 4
+#: A limit binds that is reached but for this part; what is raised may be so much more.
+_ROUND_UP = 10_000
+_UNITS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class OptimalProposer:
     """Whether, how far, what and through which pools as one problem, with a certificate.
 
-    A withdrawal, a cap per trade or per day that its plan would break, sales that stay too small
-    and a way over a token that would not be left wholly are the greedy proposer's: it cuts to a
-    limit where this one would have to hold.
+    Every limit of the policy is in the problem that is solved, but for those on LP legs: where a
+    plan breaks one of these, the best that leaves LP positions alone is taken, and the certificate
+    bounds both.
     """
 
     def propose(self, problem: Problem) -> Proposal:
         """The best plan found with its certificate, and every limit that cut it."""
-        if problem.owed is not None:
-            return self._instead(problem, "a withdrawal is raised from what is overweight first")
         made = stated(problem)
         market, excluded = open_market(problem.snapshot, problem.policy)
         drifts = position_drifts(problem.valuation, problem.targets, problem.policy)
         movable = movable_pairs(problem, market)
-        named = held_out(problem, drifts, stuck_positions(problem), movable, _NO_POOL)
+        stuck = stuck_positions(problem)
+        named = held_out(problem, drifts, stuck, movable, _NO_POOL)
+        kept = _out_of_reach(problem, stuck)
+        best = _solve(made)
         for _ in range(_MAX_ROUNDS):
-            try:
-                planned, legs = _solve(problem, made)
-            except ValueError as error:
-                return self._instead(problem, f"its legs cannot be carried out ({error})")
-            if fault := _broken_cap(problem, legs) or _left_behind(problem, legs):
-                return self._instead(problem, fault)
-            small = _sold_too_little(problem, legs)
-            if not small:
-                text = _proof(planned)
-                return Proposal(legs, (*named, *_dropped(planned), *excluded), text)
-            made = _kept(made, {token.address.lower() for token in small})
-        return self._instead(problem, "its sales stay below the minimum trade")
+            legs = _legs(problem, best)
+            fault = _broken_cap(problem, legs) or _left_behind(problem, legs)
+            small = _small_stakes(problem, made, legs)
+            if fault is None and not small:
+                cuts = (*_binding(problem, made, best), *_dropped(best), *kept)
+                return Proposal(legs, (*named, *cuts, *excluded), _proof(best))
+            made = _kept(made, {s.key for s in made.stakes} if fault else small)
+            best = _instead(best, _solve(made))
+        reason = Reason("within_limits", f"No plan keeps every limit: {fault or 'too little'}")
+        return Proposal((), (*named, reason, *excluded))
 
-    def _instead(self, problem: Problem, why: str) -> Proposal:
-        proposal = GreedyProposer().propose(problem)
-        reason = Reason("greedy_instead", f"Planned by the greedy proposer, without proof: {why}")
-        return replace(proposal, limits=(*proposal.limits, reason))
+
+@dataclass(frozen=True, slots=True)
+class CappedProposer:
+    """The best plan that sells no more than a share of what the best of all would sell.
+
+    For where that one breaks a limit on what a plan costs or seems to be given: the certificate
+    still bounds all plans.
+    """
+
+    share_ppm: int
+
+    def propose(self, problem: Problem) -> Proposal:
+        """The legs of the capped problem, certified for the whole one."""
+        made = stated(problem)
+        best = _solve(made)
+        most = mul_div_down(_sold_e8(best), self.share_ppm, PPM)
+        if made.max_sold_e8 is not None:
+            most = min(most, made.max_sold_e8)
+        capped = _solve(replace(_kept(made, {s.key for s in made.stakes}), max_sold_e8=most))
+        found = _instead(best, capped)
+        legs = _legs(problem, found)
+        if _broken_cap(problem, legs) or _left_behind(problem, legs):
+            return Proposal((), ())
+        share = percent(self.share_ppm)
+        text = f"Cut to {share} of what the best plan sells, which would break a limit"
+        return Proposal(legs, (Reason("cut_to_limits", text),), _proof(found))
 
 
 def stated(problem: Problem) -> Statement:
-    """The problem as the solver and the certificate have it.
+    """The problem as the solver and the certificate have it, with every limit of the policy.
 
     Buckets drift as one: their sum is a factor, the members alone cost next to nothing. The share
     of a pool that may be paid in tightens the pool's limit of impact.
@@ -89,7 +118,7 @@ def stated(problem: Problem) -> Statement:
             members.setdefault(target.bucket, []).append((key, PPM))
     bucketed = {key for loads in members.values() for key, _ in loads}
     known = {asset.key for asset in made.assets} | {stake.key for stake in made.stakes}
-    return replace(
+    made = replace(
         made,
         assets=tuple(
             replace(asset, drift_weight_ppm=_WITHIN_BUCKET_PPM) if asset.key in bucketed else asset
@@ -114,6 +143,61 @@ def stated(problem: Problem) -> Statement:
             for pool in made.pools
         ),
     )
+    return _limited(problem, _owing(problem, made))
+
+
+def _owing(problem: Problem, made: Statement) -> Statement:
+    """What is owed to a withdrawal: to be there in the end, and no part of NAV.
+
+    Where nothing but the withdrawal is asked for, nothing else is bought.
+    """
+    owed = problem.owed
+    if owed is None:
+        return made
+    key, nav_e8 = owed.token.address.lower(), problem.valuation.nav_e8
+    left_e8 = nav_e8 - problem.owed_e8
+    weights = {
+        token.address.lower(): target.weight_ppm
+        for target in problem.targets
+        if (token := problem.token(target.position)) is not None
+    }
+    assets = []
+    for asset in made.assets:
+        if asset.target_ppm is not None:
+            # What cannot be traded of it is a larger share of what is left.
+            beside = weights[asset.key] - asset.target_ppm
+            share = mul_div_nearest(beside, nav_e8, left_e8)
+            asset = replace(asset, target_ppm=max(weights[asset.key] - share, 0))
+        if asset.key == key:
+            asset = replace(asset, owed=owed.raw)
+        if problem.only_raise and asset.target_ppm is not None:
+            more = owed.raw + owed.raw // _ROUND_UP + _UNITS if asset.key == key else 0
+            asset = replace(asset, most=asset.held + more)
+        assets.append(asset)
+    made = replace(made, nav_e8=left_e8, assets=tuple(assets))
+    return _kept(made, {stake.key for stake in made.stakes}) if problem.only_raise else made
+
+
+def _limited(problem: Problem, made: Statement) -> Statement:
+    """With the caps per trade and per day, and the least that may be sold of a token."""
+    policy = problem.policy
+    sold = None
+    if policy.max_turnover_ppm is not None:
+        limit = mul_div_down(problem.valuation.nav_e8, policy.max_turnover_ppm, PPM)
+        # The values of what is sold are rounded one by one.
+        sold = max(limit - problem.circumstances.turnover_e8 - len(made.assets), 0)
+    least = policy.min_trade_e8 if problem.owed is None else 0
+    return replace(
+        made,
+        max_leg_e8=policy.max_trade_e8,
+        max_sold_e8=sold,
+        assets=tuple(
+            replace(a, least_sold=-(-least * a.price_denominator // a.price_numerator))
+            if a.target_ppm is not None
+            else a
+            for a in made.assets
+        ),
+    )
 
 
 def impact_of_share_ppm(share_ppm: int | None, fee_ppm: int) -> int:
@@ -127,12 +211,33 @@ def impact_of_share_ppm(share_ppm: int | None, fee_ppm: int) -> int:
     return max(mul_div_down(after_fee, PPM, PPM * PPM + after_fee), 1)
 
 
-def _solve(problem: Problem, made: Statement) -> tuple[Planned, tuple[Leg, ...]]:
-    from rebalancer.planner.optimal.bridge import plan_legs
+def _solve(made: Statement) -> Planned:
     from rebalancer.planner.optimal.certificate import plan
 
-    planned = plan(made)
-    return planned, plan_legs(problem, planned.legs)
+    return plan(made)
+
+
+def _instead(best: Planned, other: Planned) -> Planned:
+    """The legs of a plan of a tighter problem, judged by the problem of the first."""
+    from rebalancer.planner.optimal.certificate import judged
+
+    return judged(best, other.legs)
+
+
+def _legs(problem: Problem, planned: Planned) -> tuple[Leg, ...]:
+    from rebalancer.planner.optimal.bridge import plan_legs
+
+    return plan_legs(problem, planned.legs)
+
+
+def _sold_e8(planned: Planned) -> int:
+    """Oracle value of what the plan's swaps take from the wallet."""
+    assets = {asset.key: asset for asset in planned.statement.assets}
+    return sum(
+        leg.amount_in * assets[leg.sold].price_numerator // assets[leg.sold].price_denominator
+        for leg in planned.legs
+        if leg.kind == "swap" and not leg.chained
+    )
 
 
 def _proof(planned: Planned) -> str:
@@ -146,10 +251,12 @@ def _net_sold(legs: Sequence[Leg]) -> dict[Token, int]:
     return {token: -raw for token, raw in net_moves(legs).items() if raw < 0}
 
 
-def _sold_too_little(problem: Problem, legs: Sequence[Leg]) -> set[Token]:
-    """Tokens and LP shares of which less than the minimum trade is sold."""
+def _small_stakes(problem: Problem, made: Statement, legs: Sequence[Leg]) -> set[str]:
+    """LP positions of which less than the minimum trade is sold."""
     least, snapshot = problem.policy.min_trade_e8, problem.snapshot
-    return {t for t, raw in _net_sold(legs).items() if value_down(snapshot, t, raw) < least}
+    stakes = {stake.key for stake in made.stakes}
+    sold = {t.address.lower(): (t, raw) for t, raw in _net_sold(legs).items()}
+    return {k for k in stakes & set(sold) if value_down(snapshot, *sold[k]) < least}
 
 
 def _kept(made: Statement, keys: set[str]) -> Statement:
@@ -186,14 +293,64 @@ def _broken_cap(problem: Problem, legs: Sequence[Leg]) -> str | None:
 
 
 def _left_behind(problem: Problem, legs: Sequence[Leg]) -> str | None:
-    """A token that is no position and that ``legs`` buy more of than they sell, in words.
-
-    Where kappa is so large that a drift costs more than its own value, the best plan would rather
-    turn what is overweight into something that nobody counts.
-    """
-    net = net_moves(legs)
-    left = [token.symbol for token, raw in net.items() if raw and not problem.is_position(token)]
+    """A token that is no position and that ``legs`` change, in words: what a mint leaves of it."""
+    owed = problem.owed.token if problem.owed is not None else None
+    left = [
+        token.symbol
+        for token, raw in net_moves(legs).items()
+        if raw and token != owed and not problem.is_position(token)
+    ]
     return f"it would change {left[0]}, which is no position" if left else None
+
+
+def _binding(problem: Problem, made: Statement, planned: Planned) -> tuple[Reason, ...]:
+    """The caps per trade and per day that the plan goes to."""
+    assets, numeraire = {asset.key: asset for asset in made.assets}, problem.snapshot.numeraire
+    reasons = []
+    if made.max_leg_e8 is not None:
+        largest = max(
+            (
+                leg.amount_in
+                * assets[leg.sold].price_numerator
+                // assets[leg.sold].price_denominator
+                for leg in planned.legs
+                if leg.kind == "swap"
+            ),
+            default=0,
+        )
+        if _near(largest, made.max_leg_e8):
+            text = f"One trade is cut to {money(made.max_leg_e8, numeraire)}, the most it may be"
+            reasons.append(Reason("max_trade_e8", text, largest, made.max_leg_e8))
+    if made.max_sold_e8 is not None:
+        sold = sum(
+            -raw * assets[key].price_numerator // assets[key].price_denominator
+            for key, raw in _net(planned).items()
+            if raw < 0
+        )
+        if _near(sold, made.max_sold_e8):
+            text = f"What is sold is cut to {money(made.max_sold_e8, numeraire)}, left of 24 hours"
+            reasons.append(Reason("max_turnover_e8", text, sold, made.max_sold_e8))
+    return tuple(reasons)
+
+
+def _near(value: int, limit: int) -> bool:
+    """Whether a limit binds, but for what roundings leave."""
+    return value * _ROUND_UP >= limit * (_ROUND_UP - 1)
+
+
+def _net(planned: Planned) -> dict[str, int]:
+    """What swaps change of each asset, smallest units."""
+    net: dict[str, int] = {}
+    for leg in planned.legs:
+        if leg.kind == "swap":
+            net[leg.sold] = net.get(leg.sold, 0) - leg.amount_in
+            net[leg.bought] = net.get(leg.bought, 0) + leg.amount_out
+    return net
+
+
+def _out_of_reach(problem: Problem, stuck: frozenset[Token]) -> tuple[Reason, ...]:
+    """What should be sold and lies in watched wallets."""
+    return out_of_reach(problem, aims(problem, stuck)) if problem.snapshot.watched else ()
 
 
 def _dropped(planned: Planned) -> tuple[Reason, ...]:

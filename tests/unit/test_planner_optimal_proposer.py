@@ -1,4 +1,4 @@
-"""The optimal planner behind the seam: certificates, limits, and when greedy stands in."""
+"""The optimal planner behind the seam: certificates, limits, withdrawals."""
 
 from __future__ import annotations
 
@@ -95,19 +95,70 @@ def test_a_certificate_of_other_legs_is_refused():
     assert list(certificate_holds(problem(AT), plan)) == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"circumstances": Circumstances(withdrawal=worth(USDC, 250_000))}, "a withdrawal"),
-        ({"max_trade_e8": 50_000 * E8}, "more than max_trade"),
-        ({"max_turnover_ppm": 100_000}, "more than max_turnover"),
-    ],
-)
-def test_greedy_stands_in_where_a_limit_has_to_cut(changes, says):
+@pytest.mark.parametrize("changes", [{"max_trade_e8": 50_000 * E8}, {"max_turnover_ppm": 100_000}])
+def test_a_cap_cuts_the_plan_and_the_certificate_counts_it(changes):
+    """Of all plans that keep the cap none is better by more than the gap."""
     decision = decided(AT, **BEST, **changes)
-    assert planned(decision).certificate is None
-    reason = next(r for r in decision.limits if r.code == "greedy_instead")
-    assert says in reason.text
+    plan = planned(decision)
+    numbers = verify(plan.certificate)
+    assert next(iter(changes)).rsplit("_", 1)[0] in {
+        c.rsplit("_", 1)[0] for c in codes(decision.limits)
+    }
+    assert numbers["gap_e8"] * 1_000 <= plan.costs.traded_e8
+    free = planned(decided(AT, **BEST))
+    assert plan.costs.traded_e8 < free.costs.traded_e8
+    if "max_trade_e8" in changes:
+        prices = {p.token: p for p in AT.prices}
+        for leg in plan.legs:
+            assert prices[leg.token_in].value_down(leg.amount_in) <= 50_000 * E8
+    else:
+        assert plan.costs.traded_e8 <= plan.nav_before_e8 // 10
+        assert plan.costs.traded_e8 * 1_001 >= plan.nav_before_e8 * 100  # all that is allowed
+
+
+def test_what_24_hours_have_sold_already_comes_off():
+    nothing = Circumstances(turnover_e8=10**18)
+    assert isinstance(decided(AT, **BEST, max_turnover_ppm=100_000, circumstances=nothing), Hold)
+
+
+@pytest.mark.parametrize("amount", [250_000, 400_000])
+@pytest.mark.parametrize("aversion_ppm", [250_000, 20 * PPM])
+def test_a_withdrawal_is_raised_to_the_unit_with_a_certificate(amount, aversion_ppm):
+    wanted = worth(USDC, amount)
+    rules = BEST | {"drift_aversion_ppm": aversion_ppm, "max_cost_ppm": PPM}
+    decision = decided(AT, **rules, circumstances=Circumstances(withdrawal=wanted))
+    plan = planned(decision)
+    numbers = verify(plan.certificate)
+    assert numbers["realised_e8"] <= numbers["upper_e8"]
+    after = AT.balance(USDC) + sum(a.raw for a in plan.net if a.token == USDC)
+    assert after >= wanted.raw
+    assert "withdrawal_short_e8" not in codes(decision.limits)
+
+
+def test_only_a_withdrawal_buys_nothing_else():
+    """At its targets but for the withdrawal: what is sold pays for it and for nothing more."""
+    at = holding(500_000, 250_000, 250_000)
+    wanted = worth(USDC, 300_000)
+    rules = BEST | {"max_cost_ppm": PPM, "band_abs_ppm": 900_000}
+    plan = planned(decided(at, **rules, circumstances=Circumstances(withdrawal=wanted)))
+    assert verify(plan.certificate)
+    bought = {a.token: a.raw for a in plan.net if a.raw > 0}
+    assert set(bought) == {USDC}
+    lacking = wanted.raw - at.balance(USDC)
+    assert lacking <= bought[USDC] <= lacking + lacking // 5_000 + 20_000
+
+
+def test_more_than_the_pools_give_is_raised_as_far_as_they_do():
+    shallow = (pool(1, WETH, USDC, 200_000),)
+    at = snapshot(worth(WETH, 700_000), worth(USDC, 300_000), pairs=shallow)
+    targets = (Target("WETH", 500_000), Target("USDC", 500_000))
+    rules = BEST | {"max_cost_ppm": PPM}
+    wanted = worth(USDC, 600_000)
+    decision = decided(at, targets, **rules, circumstances=Circumstances(withdrawal=wanted))
+    plan = planned(decision)
+    assert verify(plan.certificate)
+    assert "withdrawal_short_e8" in codes(decision.limits)
+    assert next(a.raw for a in plan.net if a.token == USDC) > 0
 
 
 def test_what_is_too_small_to_sell_is_kept():

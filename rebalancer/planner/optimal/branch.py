@@ -204,7 +204,10 @@ class _Search:
             limits=limits,
             tolerance=limits.gap_e8 / made.nav_e8,
             hold=worth(graph, nothing(graph)).value,
-            mu=_SMOOTH * float(np.median(charged)) if charged.size else 0.0,
+            mu=max(
+                _SMOOTH * float(np.median(charged)) if charged.size else 0.0,
+                _SMOOTH * float(graph.least_sold.max(initial=0.0)) / 1_000,
+            ),
             links=links,
         )
 

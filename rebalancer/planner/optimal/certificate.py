@@ -37,7 +37,7 @@ _MOST_SUPPORTS = 24
 #: How many are in any case, however late it is; and of how many pools of a circle each.
 _LEAST_SUPPORTS, _MOST_AROUND = 4, 6
 #: The search that a toll is tried with, and how often the range of tolls is halved.
-_QUICK, _TOLL_HALVINGS = Limits(nodes=1), 24
+_QUICK, _TOLL_HALVINGS = Limits(nodes=1), 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,19 @@ def plan(made: Statement, limits: Limits | None = None, max_legs: int = MAX_LEGS
         if other.realised_e8 > best.realised_e8:
             best = replace(other, answer=answer)
     return best
+
+
+def judged(planned: Planned, legs: tuple[Leg, ...]) -> Planned:
+    """Other legs as a plan of the same problem, under the same bound; none if holding is better.
+
+    Raises PlanError for legs that the statement refuses: they are those of another problem.
+    """
+    realised = _floor_worth(to_plain(planned.statement), legs)
+    if realised is None:
+        raise PlanError("these legs are not a plan of this problem")
+    if realised < planned.hold_e8:
+        return replace(planned, legs=(), dropped=(), realised_e8=planned.hold_e8)
+    return replace(planned, legs=legs, dropped=(), realised_e8=realised)
 
 
 def _best(

@@ -44,10 +44,14 @@ class Gas(NamedTuple):
 
 
 class Unpaid(NamedTuple):
-    """What touching each token, and selling it, costs whoever does so first."""
+    """What touching each token, and selling it, costs whoever does so first.
+
+    ``fee`` is the approval that is not due for sure.
+    """
 
     touch: Floats  # (n,)
     approval: Floats  # (n,)
+    fee: Floats  # (n,)
 
 
 class Choices(NamedTuple):
@@ -81,12 +85,12 @@ def charges(
     low = np.where(stake[:, 0] == OUT, graph.stake_held, 0.0)
     high = np.where(stake[:, 1] == OUT, graph.stake_held, inf)
     unpaid = np.where(due, 0.0, gas.approval)
-    fee = unpaid if fed else np.zeros_like(unpaid)
+    fee = unpaid.copy() if fed else np.zeros_like(unpaid)
     fee[(graph.stiff > 0) & ((sale[:, 0] == OUT) | (graph.least_sold > graph.held))] = inf
     fee[sale[:, 0] == IN] = -1.0
     touch = np.where(uses > 0, 0.0, gas.touch)
     selling = np.where(fed | (graph.stiff == 0.0), 0.0, unpaid)
-    return Case(charge, low, high, fee, graph.most), Unpaid(touch, selling), float(paid)
+    return Case(charge, low, high, fee, graph.most), Unpaid(touch, selling, unpaid), float(paid)
 
 
 def users(graph: Graph, gas: Gas, choices: Choices) -> tuple[Floats, Floats, Floats]:

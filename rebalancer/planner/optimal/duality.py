@@ -48,11 +48,12 @@ def bound(made: dict[str, Any], leaf: Any, used: frozenset[str], unused: frozens
         due = sells[key] > feeds[key] or key + "-" in used
         approval = Decimal(a["approval_e8"]) / nav
         total -= approval if due else ZERO
-        fee = None if key + "-" in unused else ZERO if due else approval
+        unpaid_for = ZERO if due else approval
+        fee = None if key + "-" in unused else unpaid_for
         worth, over = _kept(made, a, s[key], lean[key], fee, key + "-" in used)
         total += worth
-        if fee and over <= 0:
-            fees[key] = min(fee, -over)
+        if unpaid_for and over <= 0:
+            fees[key] = min(unpaid_for, -over)
     unpaid = {key: Decimal(a["touch_e8"]) / nav for key, a in assets.items()}
     links = dict(zip(assets, (Decimal(half) / 2 for half in made["links"]), strict=True))
     ways: dict[tuple[str, str], _Way] = {}

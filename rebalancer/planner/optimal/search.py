@@ -56,7 +56,9 @@ def true_bound(graph: Graph, gas: Gas, choices: Choices, x: Floats) -> float:
     exact, _, _ = minimise(graph, case, 0.0, x, best, 0)
     earned = by_side(best)
     whole, taken = spread(graph, gas, choices.edge, case.charge, unpaid, earned)
-    return exact - taken - paid - spared(graph, gas, choices, case, whole, earned, best, x)
+    return (
+        exact - taken - paid - spared(graph, gas, choices, case, unpaid.fee, whole, earned, best, x)
+    )
 
 
 def by_side(best: Best) -> Floats:

@@ -39,8 +39,10 @@ def solve_support(graph: Graph, gas: Gas, choices: Choices, x: Floats) -> float:
     edge, stake, sale = choices
     best = empty(graph)
     for _ in range(_ROUNDS):
+        # What may be nothing or much has no slope between: as if it might be little until decided.
+        least = np.where(sale[:, 0] == OPEN, 0.0, graph.least_sold)
         case = of_support(graph, gas, choices)
-        value, _, _ = minimise(graph, case, 0.0, x, best, MAX_STEPS)
+        value, _, _ = minimise(graph._replace(least_sold=least), case, 0.0, x, best, MAX_STEPS)
         trades = trades_of(best)
         found = worth(graph, trades)
         sold = graph.held - found.holdings

@@ -32,6 +32,7 @@ def spared(
     gas: Gas,
     choices: Choices,
     case: Case,
+    fees: Floats,
     whole: Floats,
     earned: Floats,
     best: Best,
@@ -39,8 +40,9 @@ def spared(
 ) -> float:
     """By how much less than its bound at prices ``x`` any plan of a node is worth; at least 0.
 
-    ``whole`` is what the directions are charged and ``earned`` what they earn. Losses of several
-    assets may be of the same pools, so only the largest of those whose approval is avoided counts.
+    ``fees`` are the approvals, ``whole`` what the directions are charged and ``earned`` what they
+    earn. Losses of several assets may be of the same pools, so only the largest of those whose
+    approval is avoided counts.
     """
     edge = choices.edge
     used = edge == IN
@@ -49,10 +51,10 @@ def spared(
     takes = (used | (counted > _DUST)) & (edge != OUT)
     options = []
     for i in np.unique(graph.token[takes]):
-        if 0.0 < case.fee[i] < inf and best.sale[i] <= 0.0:
+        if fees[i] > 0.0 and best.sale[i] <= 0.0:
             loss = _loss(graph, gas, choices, case, x, int(i), takes, costs, counted, earned)
             # Sold net after all, it is worth the less by so much, its approval paid.
-            options.append((loss, min(float(gas.approval[i]), -float(best.sale[i]))))
+            options.append((loss, min(float(fees[i]), -float(best.sale[i]))))
     found = inf
     for most in (0.0, *(loss for loss, _ in options)):
         found = min(found, most + sum(fee for loss, fee in options if loss > most))
