@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from functools import cache
@@ -12,6 +13,7 @@ from typing import Any, TypeVar, cast
 os.environ.setdefault("NUMBA_OPT", "1")
 
 import numba
+from numba.core import event
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _NO_WAY_IN: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -50,3 +52,21 @@ def _stamp() -> tuple[tuple[str, int, int], ...]:
     """Name, time of change and size of every source that machine code is made of."""
     files = [(name, Path(__file__).with_name(f"{name}.py").stat()) for name in _TOGETHER]
     return tuple((name, file.st_mtime_ns, file.st_size) for name, file in files)
+
+
+class _Notice(event.Listener):
+    """Says once, where warnings go, why the first plan takes a while."""
+
+    def on_start(self, event: event.Event) -> None:
+        """The first thing that is not found in the cache."""
+        if self in _waiting:
+            _waiting.remove(self)
+            _log.warning("compiling the solver, once per installation: some 15 seconds...")
+
+    def on_end(self, event: event.Event) -> None:
+        """Nothing."""
+
+
+_log = logging.getLogger(__name__)
+_waiting = [_Notice()]
+event.register("numba:compile", _waiting[0])  # type: ignore[no-untyped-call]
