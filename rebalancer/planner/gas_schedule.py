@@ -85,7 +85,7 @@ class GasSchedule:
 #: ``per_token`` is how much more a swap into a token uses that no leg touched before, and
 #: ``per_approval`` a transaction that approves from zero: measurements of the official pair with
 #: plain ERC-20s, taken over and not repeated here. Proxy tokens such as USDC use more.
-#: Measured with the same contracts: adding 117,452, redeeming 124,089, in one batch with a swap of
+#: Measured with the same contracts: adding 117,589, redeeming 124,251, in one batch with a swap of
 #: other pools 2,000 more or less; in the swap's own pool 33,000 less, as for a second swap there;
 #: wrapping and unwrapping 54,172 and 60,332 alone, 25,089 and 32,809 beside a swap. On Anvil 586
 #: random plans used 0.3 % more than this in the median, nine of ten between 3 % less and 2 % more.
@@ -96,8 +96,8 @@ PRAGUE = GasSchedule(
     per_token=7_300,
     per_approval=46_162,
     chained_saving=10_711,
-    per_add=77_535,
-    per_remove=84_172,
+    per_add=77_601,
+    per_remove=84_263,
     per_wrap=20_000,
     per_unwrap=27_000,
     same_pool_saving=33_000,
