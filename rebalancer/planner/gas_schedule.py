@@ -87,8 +87,8 @@ class GasSchedule:
 #: plain ERC-20s, taken over and not repeated here. Proxy tokens such as USDC use more.
 #: Measured with the same contracts: adding 117,589, redeeming 124,251, in one batch with a swap of
 #: other pools 2,000 more or less; in the swap's own pool 33,000 less, as for a second swap there;
-#: wrapping and unwrapping 54,172 and 60,332 alone, 25,089 and 32,809 beside a swap. On Anvil 586
-#: random plans used 0.3 % more than this in the median, nine of ten between 3 % less and 2 % more.
+#: wrapping and unwrapping 54,172 and 60,332 alone, 25,089 and 32,809 beside a swap. On Anvil 502
+#: random plans used 0.8 % less than this in the median, nine of ten from 4 % less to 3 % more.
 PRAGUE = GasSchedule(
     name="prague",
     base=25_388,
