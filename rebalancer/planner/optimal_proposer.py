@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rebalancer.model import PPM, Leg, Reason, Token, mul_div_down, mul_div_nearest
+from rebalancer.model import PPM, Leg, Reason, Token, mul_div_down
 from rebalancer.planner.bands import position_drifts
 from rebalancer.planner.market import open_market
+from rebalancer.planner.optimal_problem import stated, without
 from rebalancer.planner.problem import Problem, Proposal
 from rebalancer.planner.targets import (
     aims,
@@ -27,17 +28,13 @@ if TYPE_CHECKING:
     from rebalancer.planner.optimal.certificate import Planned
     from rebalancer.planner.optimal.statement import Statement
 
-#: Drift of one member of a bucket costs this share of what the bucket's drift costs: enough for
-#: there to be one best plan, too little to trade for.
-_WITHIN_BUCKET_PPM = 1_000
 #: Trees of more nodes are proved by their root alone, which is looser but short.
 _WHOLE_TREE_NODES = 200
 _NO_POOL = "its pool cannot be used"
 #: How often LP positions that break a limit are left alone, and the rest is solved anew.
 _MAX_ROUNDS = 4
-#: A limit binds that is reached but for this part; what is raised may be so much more.
-_ROUND_UP = 10_000
-_UNITS = 10_000
+#: A limit binds that is reached but for this part.
+_NEARLY = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class OptimalProposer:
             if fault is None and not small:
                 cuts = (*_binding(problem, made, best), *_dropped(best), *kept)
                 return Proposal(legs, (*named, *cuts, *excluded), _proof(best))
-            made = _kept(made, {s.key for s in made.stakes} if fault else small)
+            made = without(made, {s.key for s in made.stakes} if fault else small)
             best = _instead(best, _solve(made))
         reason = Reason("within_limits", f"No plan keeps every limit: {fault or 'too little'}")
         return Proposal((), (*named, reason, *excluded))
@@ -89,7 +86,7 @@ class CappedProposer:
         most = mul_div_down(_sold_e8(best), self.share_ppm, PPM)
         if made.max_sold_e8 is not None:
             most = min(most, made.max_sold_e8)
-        capped = _solve(replace(_kept(made, {s.key for s in made.stakes}), max_sold_e8=most))
+        capped = _solve(replace(without(made, {s.key for s in made.stakes}), max_sold_e8=most))
         found = _instead(best, capped)
         legs = _legs(problem, found)
         if _broken_cap(problem, legs) or _left_behind(problem, legs):
@@ -97,118 +94,6 @@ class CappedProposer:
         share = percent(self.share_ppm)
         text = f"Cut to {share} of what the best plan sells, which would break a limit"
         return Proposal(legs, (Reason("cut_to_limits", text),), _proof(found))
-
-
-def stated(problem: Problem) -> Statement:
-    """The problem as the solver and the certificate have it, with every limit of the policy.
-
-    Buckets drift as one: their sum is a factor, the members alone cost next to nothing. The share
-    of a pool that may be paid in tightens the pool's limit of impact.
-    """
-    from rebalancer.planner.optimal.bridge import statement_of
-    from rebalancer.planner.optimal.statement import Factor
-
-    made = statement_of(problem)
-    members: dict[str, list[tuple[str, int]]] = {}
-    pairs = {pair.name: pair.address.lower() for pair in problem.snapshot.pairs}
-    for target in problem.targets:
-        token = problem.token(target.position)
-        key = pairs[target.position] if token is None else token.address.lower()
-        if target.bucket is not None:
-            members.setdefault(target.bucket, []).append((key, PPM))
-    bucketed = {key for loads in members.values() for key, _ in loads}
-    known = {asset.key for asset in made.assets} | {stake.key for stake in made.stakes}
-    made = replace(
-        made,
-        assets=tuple(
-            replace(asset, drift_weight_ppm=_WITHIN_BUCKET_PPM) if asset.key in bucketed else asset
-            for asset in made.assets
-        ),
-        stakes=tuple(
-            replace(stake, drift_weight_ppm=_WITHIN_BUCKET_PPM) if stake.key in bucketed else stake
-            for stake in made.stakes
-        ),
-        factors=tuple(
-            Factor(name, tuple(sorted(load for load in loads if load[0] in known)))
-            for name, loads in sorted(members.items())
-        ),
-        pools=tuple(
-            replace(
-                pool,
-                max_impact_ppm=min(
-                    pool.max_impact_ppm,
-                    impact_of_share_ppm(problem.policy.max_pool_share_ppm, pool.fee_ppm),
-                ),
-            )
-            for pool in made.pools
-        ),
-    )
-    return _limited(problem, _owing(problem, made))
-
-
-def _owing(problem: Problem, made: Statement) -> Statement:
-    """What is owed to a withdrawal: to be there in the end, and no part of NAV.
-
-    Where nothing but the withdrawal is asked for, nothing else is bought.
-    """
-    owed = problem.owed
-    if owed is None:
-        return made
-    key, nav_e8 = owed.token.address.lower(), problem.valuation.nav_e8
-    left_e8 = nav_e8 - problem.owed_e8
-    weights = {
-        token.address.lower(): target.weight_ppm
-        for target in problem.targets
-        if (token := problem.token(target.position)) is not None
-    }
-    assets = []
-    for asset in made.assets:
-        if asset.target_ppm is not None:
-            # What cannot be traded of it is a larger share of what is left.
-            beside = weights[asset.key] - asset.target_ppm
-            share = mul_div_nearest(beside, nav_e8, left_e8)
-            asset = replace(asset, target_ppm=max(weights[asset.key] - share, 0))
-        if asset.key == key:
-            asset = replace(asset, owed=owed.raw)
-        if problem.only_raise and asset.target_ppm is not None:
-            more = owed.raw + owed.raw // _ROUND_UP + _UNITS if asset.key == key else 0
-            asset = replace(asset, most=asset.held + more)
-        assets.append(asset)
-    made = replace(made, nav_e8=left_e8, assets=tuple(assets))
-    return _kept(made, {stake.key for stake in made.stakes}) if problem.only_raise else made
-
-
-def _limited(problem: Problem, made: Statement) -> Statement:
-    """With the caps per trade and per day, and the least that may be sold of a token."""
-    policy = problem.policy
-    sold = None
-    if policy.max_turnover_ppm is not None:
-        limit = mul_div_down(problem.valuation.nav_e8, policy.max_turnover_ppm, PPM)
-        # The values of what is sold are rounded one by one.
-        sold = max(limit - problem.circumstances.turnover_e8 - len(made.assets), 0)
-    least = policy.min_trade_e8 if problem.owed is None else 0
-    return replace(
-        made,
-        max_leg_e8=policy.max_trade_e8,
-        max_sold_e8=sold,
-        assets=tuple(
-            replace(a, least_sold=-(-least * a.price_denominator // a.price_numerator))
-            if a.target_ppm is not None
-            else a
-            for a in made.assets
-        ),
-    )
-
-
-def impact_of_share_ppm(share_ppm: int | None, fee_ppm: int) -> int:
-    """The impact, rounded down, of paying in that share of a reserve: ``a / (1 + a)`` after fee.
-
-    At least 1 ppm, which is no trade worth its gas, where a pool may not be used at all.
-    """
-    if share_ppm is None:
-        return PPM
-    after_fee = share_ppm * (PPM - fee_ppm)
-    return max(mul_div_down(after_fee, PPM, PPM * PPM + after_fee), 1)
 
 
 def _solve(made: Statement) -> Planned:
@@ -257,22 +142,6 @@ def _small_stakes(problem: Problem, made: Statement, legs: Sequence[Leg]) -> set
     stakes = {stake.key for stake in made.stakes}
     sold = {t.address.lower(): (t, raw) for t, raw in _net_sold(legs).items()}
     return {k for k in stakes & set(sold) if value_down(snapshot, *sold[k]) < least}
-
-
-def _kept(made: Statement, keys: set[str]) -> Statement:
-    """The statement in which these are passed through, or left, and neither bought nor sold."""
-    return replace(
-        made,
-        assets=tuple(
-            replace(asset, target_ppm=None, tax=()) if asset.key in keys else asset
-            for asset in made.assets
-        ),
-        stakes=tuple(stake for stake in made.stakes if stake.key not in keys),
-        factors=tuple(
-            replace(factor, loads=tuple(x for x in factor.loads if x[0] not in keys))
-            for factor in made.factors
-        ),
-    )
 
 
 def _broken_cap(problem: Problem, legs: Sequence[Leg]) -> str | None:
@@ -335,7 +204,7 @@ def _binding(problem: Problem, made: Statement, planned: Planned) -> tuple[Reaso
 
 def _near(value: int, limit: int) -> bool:
     """Whether a limit binds, but for what roundings leave."""
-    return value * _ROUND_UP >= limit * (_ROUND_UP - 1)
+    return value * _NEARLY >= limit * (_NEARLY - 1)
 
 
 def _net(planned: Planned) -> dict[str, int]:

@@ -11,9 +11,10 @@ from optimal_world import market, with_everything
 
 from rebalancer.model import E8
 from rebalancer.planner.optimal.branch import Answer, Limits, solve
+from rebalancer.planner.optimal.case import empty
 from rebalancer.planner.optimal.charging import IN
 from rebalancer.planner.optimal.graph import lay_out
-from rebalancer.planner.optimal.newton import MAX_STEPS, empty, minimise
+from rebalancer.planner.optimal.newton import MAX_STEPS, minimise
 from rebalancer.planner.optimal.relaxation import first_prices, free, nothing, relax, worth
 from rebalancer.planner.optimal.statement import Asset, Pool, Statement, statement
 

@@ -18,7 +18,7 @@ from rebalancer.errors import PlanError
 from rebalancer.model import E8, PPM, PairState, Token, to_json
 from rebalancer.planner.optimal.branch import Limits
 from rebalancer.planner.optimal.certificate import Planned, certificate, plan
-from rebalancer.planner.optimal.integers import Swap
+from rebalancer.planner.optimal.legs import Swap
 from rebalancer.planner.optimal.statement import Asset, Pool, Statement, statement
 from rebalancer.planner.optimal.verify import recompute, seal, verify
 

@@ -11,9 +11,10 @@ from optimal_world import market, oracle, with_everything
 
 from rebalancer.errors import PlanError
 from rebalancer.model import E8, PPM
-from rebalancer.planner.optimal.dual import Best, Case, evaluate
+from rebalancer.planner.optimal.case import Best, Case, empty
+from rebalancer.planner.optimal.dual import evaluate
 from rebalancer.planner.optimal.graph import Graph, lay_out
-from rebalancer.planner.optimal.newton import empty, minimise
+from rebalancer.planner.optimal.newton import minimise
 from rebalancer.planner.optimal.relaxation import (
     Relaxed,
     Trades,

@@ -27,7 +27,7 @@ from rebalancer.model import E8, PPM, Amount, Circumstances, Hold, Rebalance, Ta
 from rebalancer.planner.guards import certificate_holds
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal.verify import verify
-from rebalancer.planner.optimal_proposer import impact_of_share_ppm, stated
+from rebalancer.planner.optimal_problem import impact_of_share_ppm, stated
 from rebalancer.planner.proof import proof
 from rebalancer.planner.verification import verify as verify_plan
 

@@ -16,6 +16,7 @@ from rebalancer.planner.optimal.charging import (
     Gas,
     charges,
     copied,
+    gas_of,
     of_support,
     place,
 )
@@ -126,34 +127,6 @@ class Answer:
         """The trades of a support, in shares of NAV."""
         case = of_support(self.graph, self.gas, support.choices)
         return best_trades(self.graph, case, support.prices)
-
-
-def gas_of(made: Statement, links: Floats) -> Gas:
-    """The gas of a statement as shares of NAV.
-
-    ``links`` says of each asset which share of what a chained leg saves is credited to the one that
-    sells it there; the other share goes to the one that feeds it.
-    """
-    index = {a.key: i for i, a in enumerate(made.assets)}
-    pools = [p.key for p in made.pools]
-    nav, chained = made.nav_e8, made.chained_saving_e8 / made.nav_e8
-    token = [(index[p.asset0], index[p.asset1]) for p in made.pools]
-    around = [[k for k, pair in enumerate(token) if i in pair] for i in range(len(made.assets))]
-    full = np.array([p.swap_e8 for p in made.pools], dtype=np.float64) / nav
-    saved = [[links[a] + 1 - links[b], links[b] + 1 - links[a]] for a, b in token]
-    stake = np.array([[s.burn_e8, s.mint_e8] for s in made.stakes], dtype=np.float64)
-    return Gas(
-        base=made.base_e8 / nav,
-        full=full,
-        swap=full[:, None] - chained * np.array(saved, dtype=np.float64).reshape(-1, 2),
-        chained=chained,
-        touch=np.array([a.touch_e8 for a in made.assets], dtype=np.float64) / nav,
-        approval=np.array([a.approval_e8 for a in made.assets], dtype=np.float64) / nav,
-        stake=stake.reshape(-1, 2) / nav,
-        pool_of=np.array([pools.index(s.pool) for s in made.stakes], dtype=np.int64),
-        start=np.cumsum([0, *(len(row) for row in around)]).astype(np.int64),
-        around=np.array([k for row in around for k in row], dtype=np.int64),
-    )
 
 
 def links_of(made: Statement, graph: Graph) -> Floats:

@@ -16,7 +16,7 @@ from rebalancer.model import (
     mul_div_nearest,
 )
 from rebalancer.planner.market import open_market
-from rebalancer.planner.optimal import integers
+from rebalancer.planner.optimal import legs as solved
 from rebalancer.planner.optimal.statement import (
     Asset,
     Pool,
@@ -134,14 +134,14 @@ def _target_ppm(problem: Problem, target: Target, tradable_e8: int) -> int:
     return max(target.weight_ppm - mul_div_nearest(beside, PPM, valuation.nav_e8), 0)
 
 
-def plan_legs(problem: Problem, legs: Sequence[integers.Leg]) -> tuple[Leg, ...]:
+def plan_legs(problem: Problem, legs: Sequence[solved.Leg]) -> tuple[Leg, ...]:
     """The solver's legs as the plan carries them, with minimums from the policy's slippage."""
     pairs = {pair.address.lower(): pair for pair in problem.snapshot.pairs}
     slippage = problem.policy.slippage_ppm
     made: list[Leg] = []
     for leg in legs:
         pair = pairs[leg.pool]
-        if isinstance(leg, integers.Swap):
+        if isinstance(leg, solved.Swap):
             token_in = pair.token0 if pair.token0.address.lower() == leg.sold else pair.token1
             made.append(
                 SwapLeg(

@@ -23,7 +23,7 @@ from rebalancer.planner.optimal.candidates import (
     with_chains,
 )
 from rebalancer.planner.optimal.exact import Refused, worth
-from rebalancer.planner.optimal.integers import Leg, Liquidity, Swap
+from rebalancer.planner.optimal.legs import Leg, Liquidity, Swap
 from rebalancer.planner.optimal.statement import Statement
 from rebalancer.planner.optimal.verify import recompute, seal
 

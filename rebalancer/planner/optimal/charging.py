@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rebalancer.planner.optimal.case import Case
 from rebalancer.planner.optimal.compiled import compiled
-from rebalancer.planner.optimal.dual import Case
 from rebalancer.planner.optimal.graph import Floats, Graph, Ints
+from rebalancer.planner.optimal.statement import Statement
 
 OUT, OPEN, IN = -1, 0, 1
 
@@ -60,6 +61,34 @@ class Choices(NamedTuple):
     edge: States  # (K, 2)
     stake: States  # (L, 2)
     sale: States  # (n, 1)
+
+
+def gas_of(made: Statement, links: Floats) -> Gas:
+    """The gas of a statement as shares of NAV.
+
+    ``links`` says of each asset which share of what a chained leg saves is credited to the one that
+    sells it there; the other share goes to the one that feeds it.
+    """
+    index = {a.key: i for i, a in enumerate(made.assets)}
+    pools = [p.key for p in made.pools]
+    nav, chained = made.nav_e8, made.chained_saving_e8 / made.nav_e8
+    token = [(index[p.asset0], index[p.asset1]) for p in made.pools]
+    around = [[k for k, pair in enumerate(token) if i in pair] for i in range(len(made.assets))]
+    full = np.array([p.swap_e8 for p in made.pools], dtype=np.float64) / nav
+    saved = [[links[a] + 1 - links[b], links[b] + 1 - links[a]] for a, b in token]
+    stake = np.array([[s.burn_e8, s.mint_e8] for s in made.stakes], dtype=np.float64)
+    return Gas(
+        base=made.base_e8 / nav,
+        full=full,
+        swap=full[:, None] - chained * np.array(saved, dtype=np.float64).reshape(-1, 2),
+        chained=chained,
+        touch=np.array([a.touch_e8 for a in made.assets], dtype=np.float64) / nav,
+        approval=np.array([a.approval_e8 for a in made.assets], dtype=np.float64) / nav,
+        stake=stake.reshape(-1, 2) / nav,
+        pool_of=np.array([pools.index(s.pool) for s in made.stakes], dtype=np.int64),
+        start=np.cumsum([0, *(len(row) for row in around)]).astype(np.int64),
+        around=np.array([k for row in around for k in row], dtype=np.int64),
+    )
 
 
 def charges(

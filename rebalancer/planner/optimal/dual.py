@@ -12,42 +12,13 @@ that Newton steps work.
 from __future__ import annotations
 
 from math import inf
-from typing import NamedTuple
 
 import numpy as np
 
+from rebalancer.planner.optimal.case import Best, Case
 from rebalancer.planner.optimal.compiled import inner
 from rebalancer.planner.optimal.graph import Floats, Graph
 from rebalancer.planner.optimal.terms import holding, stake_term, trade
-
-
-class Case(NamedTuple):
-    """A part of all plans: what its choices cost and what it allows.
-
-    ``charge[k, d]`` is what using direction ``d`` of pool ``k`` costs: 0 for free, inf for never.
-    ``low`` and ``high`` bound the stakes. ``fee`` is what selling an asset net costs: 0 for free,
-    inf for never, below 0 for what has been decided; ``top`` is the most of it that there may be.
-    """
-
-    charge: Floats  # (K, 2)
-    low: Floats  # (L,)
-    high: Floats  # (L,)
-    fee: Floats  # (n,)
-    top: Floats  # (n,)
-
-
-class Best(NamedTuple):
-    """What is best at given prices, gas apart.
-
-    ``swap`` is of each pool the side that is sold, what that earns, its input, its output, and
-    whether it earns its charge; ``burn`` the burned fraction and ``moved`` what burning and minting
-    earn; ``sale`` what selling an asset earns beyond its fee, -inf where it is better kept.
-    """
-
-    swap: Floats  # (K, 5)
-    burn: Floats  # (L,)
-    moved: Floats  # (L, 2)
-    sale: Floats  # (n,)
 
 
 @inner

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
 
 from rebalancer.amm.liquidity import whole_amounts
 from rebalancer.model import PPM
 from rebalancer.planner.optimal.exact import DUST, pending_shares
 from rebalancer.planner.optimal.graph import Graph
+from rebalancer.planner.optimal.legs import Leg, Liquidity, Swap
 from rebalancer.planner.optimal.relaxation import Trades, worth
 from rebalancer.planner.optimal.statement import Asset, Pool, Statement
 
@@ -24,33 +24,6 @@ from rebalancer.planner.optimal.statement import Asset, Pool, Statement
 _WHOLE = 1e-9
 #: A leg that falls short of its amount by more than this part of it lacks more than rounding.
 _SHORT = 10**6
-
-
-@dataclass(frozen=True, slots=True)
-class Swap:
-    """Exact-in swap; ``chained`` if the leg before pays straight into this pool."""
-
-    pool: str
-    sold: str
-    bought: str
-    amount_in: int
-    amount_out: int
-    chained: bool
-    kind: Literal["swap"] = "swap"
-
-
-@dataclass(frozen=True, slots=True)
-class Liquidity:
-    """``shares`` burned or minted for ``amount0`` and ``amount1`` of the pool's assets."""
-
-    pool: str
-    shares: int
-    amount0: int
-    amount1: int
-    kind: Literal["burn", "mint"]
-
-
-Leg = Swap | Liquidity
 
 
 @dataclass(frozen=True, slots=True)

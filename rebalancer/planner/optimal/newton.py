@@ -6,8 +6,9 @@ from math import inf, sqrt
 
 import numpy as np
 
+from rebalancer.planner.optimal.case import Best, Case
 from rebalancer.planner.optimal.compiled import compiled, inner
-from rebalancer.planner.optimal.dual import Best, Case, evaluate
+from rebalancer.planner.optimal.dual import evaluate
 from rebalancer.planner.optimal.graph import Floats, Graph
 
 #: Most Newton steps; 10 to 30 are usual.
@@ -121,17 +122,6 @@ def minimise(
     if stale:
         _, exact = evaluate(graph, case, mu, x, best, gradient, none)
     return exact, steps, decrement
-
-
-def empty(graph: Graph) -> Best:
-    """Room for what ``minimise`` finds."""
-    pools, stakes = graph.gamma.size, graph.stake_held.size
-    return Best(
-        np.zeros((pools, 5)),
-        np.zeros(stakes),
-        np.zeros((stakes, 2)),
-        np.full(graph.held.size, -inf),
-    )
 
 
 @compiled

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rebalancer.planner.optimal import newton, recover
-from rebalancer.planner.optimal.dual import Best, Case
+from rebalancer.planner.optimal.case import Best, Case, empty
 from rebalancer.planner.optimal.graph import Floats, Graph, Ints
 
 #: A usual swap fee: a pool in line with the oracle lets prices differ by so much.
@@ -56,7 +56,7 @@ class Relaxed(NamedTuple):
 
 def relax(graph: Graph, start: Floats | None = None) -> Relaxed:
     """Solve the relaxation; ``start`` are dual prices near the answer, if there are any."""
-    case, best = free(graph), newton.empty(graph)
+    case, best = free(graph), empty(graph)
     x = first_prices(graph) if start is None else start.copy()
     upper, steps, _ = newton.minimise(graph, case, 0.0, x, best, newton.MAX_STEPS)
     trades = trades_of(best)
@@ -85,7 +85,7 @@ def first_prices(graph: Graph) -> Floats:
 
 def best_trades(graph: Graph, case: Case, x: Floats) -> Trades:
     """The trades that earn most at the dual prices ``x``; what they overdraw is sold less."""
-    best = newton.empty(graph)
+    best = empty(graph)
     newton.minimise(graph, case, 0.0, x, best, 0)
     trades = trades_of(best)
     worth(graph, trades)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rebalancer.planner.optimal.case import Case, empty
 from rebalancer.planner.optimal.compiled import compiled
-from rebalancer.planner.optimal.dual import Case
 from rebalancer.planner.optimal.graph import Floats, Graph
-from rebalancer.planner.optimal.newton import empty, minimise, resting_prices
+from rebalancer.planner.optimal.newton import minimise, resting_prices
 
 
 class Rest(NamedTuple):

@@ -6,6 +6,7 @@ from math import inf
 
 import numpy as np
 
+from rebalancer.planner.optimal.case import Best, Case, empty
 from rebalancer.planner.optimal.charging import (
     IN,
     OPEN,
@@ -15,9 +16,8 @@ from rebalancer.planner.optimal.charging import (
     charges,
     spread,
 )
-from rebalancer.planner.optimal.dual import Best, Case
 from rebalancer.planner.optimal.graph import Floats, Graph
-from rebalancer.planner.optimal.newton import MAX_STEPS, empty, minimise
+from rebalancer.planner.optimal.newton import MAX_STEPS, minimise
 from rebalancer.planner.optimal.through import spared
 
 #: How often the tokens' costs are shared out anew in a bound.

@@ -6,6 +6,7 @@ from math import inf
 
 import numpy as np
 
+from rebalancer.planner.optimal.case import empty
 from rebalancer.planner.optimal.charging import (
     IN,
     OPEN,
@@ -20,7 +21,7 @@ from rebalancer.planner.optimal.charging import (
     users,
 )
 from rebalancer.planner.optimal.graph import Floats, Graph
-from rebalancer.planner.optimal.newton import MAX_STEPS, empty, minimise
+from rebalancer.planner.optimal.newton import MAX_STEPS, minimise
 from rebalancer.planner.optimal.relaxation import trades_of, worth
 from rebalancer.planner.optimal.search import earnings
 

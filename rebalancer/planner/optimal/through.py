@@ -17,8 +17,8 @@ from math import inf, sqrt
 
 import numpy as np
 
+from rebalancer.planner.optimal.case import Best, Case
 from rebalancer.planner.optimal.charging import IN, OPEN, OUT, Choices, Gas
-from rebalancer.planner.optimal.dual import Best, Case
 from rebalancer.planner.optimal.graph import Floats, Graph
 
 #: What earns less than this share of NAV beyond its charge is not counted on.
