@@ -158,8 +158,12 @@ def _tradable(plan: Plan, snapshot: Snapshot, claimed: Mapping[str, int]) -> dic
     reserve = snapshot.gas_reserve
     if reserve is not None:
         change = {c.token: c.raw for c in plan.net}.get(snapshot.native.token, 0)
-        least = found[reserve.wrapped] - change
-        most = found[reserve.wrapped] + max(snapshot.native_wei - reserve.wei, -change)
+        # What is wrapped can be taken out as well, so the withdrawal comes off all of it.
+        raised = plan.withdrawal
+        aside = raised.raw if raised is not None and raised.token == reserve.wrapped else 0
+        read = snapshot.balance(reserve.wrapped) - aside
+        least = max(read - change, 0)
+        most = max(read + max(snapshot.native_wei - reserve.wei, -change), 0)
         held = claimed.get(reserve.wrapped.address.lower(), least)
         found[reserve.wrapped] = min(max(held, least), most)
     return found
