@@ -79,7 +79,7 @@ def first_prices(graph: Graph) -> Floats:
     """Where to start: the resting prices, brought near the oracle's, where deep pools keep them."""
     x = newton.resting_prices(graph)
     n = graph.held.size
-    x[:n] = np.clip(x[:n], 1 - _NEAR, 1 + _NEAR)
+    np.minimum(np.maximum(x[:n], 1 - _NEAR), 1 + _NEAR, out=x[:n])
     return x
 
 
@@ -94,13 +94,8 @@ def best_trades(graph: Graph, case: Case, x: Floats) -> Trades:
 
 def trades_of(best: Best) -> Trades:
     """The swaps and moves that earn what they are charged."""
-    used = best.swap[:, 4] > 0
-    return Trades(
-        np.where(used, best.swap[:, 0], 0.0).astype(np.int64),
-        np.where(used, best.swap[:, 2], 0.0),
-        np.where(used, best.swap[:, 3], 0.0),
-        best.burn,
-    )
+    side, _, amount_in, amount_out, used = best.swap.T
+    return Trades((side * used).astype(np.int64), amount_in * used, amount_out * used, best.burn)
 
 
 def worth(graph: Graph, trades: Trades) -> Worth:
