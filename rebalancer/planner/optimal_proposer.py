@@ -58,12 +58,16 @@ class OptimalProposer:
         best = _solve(made)
         for _ in range(_MAX_ROUNDS):
             legs = _legs(problem, best)
-            fault = _broken_cap(problem, legs) or _left_behind(problem, legs)
-            small = _small_stakes(problem, made, legs)
-            if fault is None and not small:
+            fault, left = _broken_cap(problem, legs), _left_behind(problem, legs)
+            alone = _small_stakes(problem, made, legs)
+            if fault is None and not left and not alone:
                 cuts = (*_binding(problem, made, best), *_dropped(best), *kept)
                 return Proposal(legs, (*named, *cuts, *excluded), _proof(best))
-            made = without(made, {s.key for s in made.stakes} if fault else small)
+            if fault is None and left:
+                alone |= _stakes_in(made, left)
+                kept += _left_alone(problem, alone, left)
+            everything = {stake.key for stake in made.stakes}
+            made = without(made, everything if fault or not alone else alone)
             best = _instead(best, _solve(made))
         reason = Reason("within_limits", f"No plan keeps every limit: {fault or 'too little'}")
         return Proposal((), (*named, reason, *excluded))
@@ -161,15 +165,35 @@ def _broken_cap(problem: Problem, legs: Sequence[Leg]) -> str | None:
     return None
 
 
-def _left_behind(problem: Problem, legs: Sequence[Leg]) -> str | None:
-    """A token that is no position and that ``legs`` change, in words: what a mint leaves of it."""
+def _left_behind(problem: Problem, legs: Sequence[Leg]) -> tuple[Token, ...]:
+    """Tokens that are no positions and that ``legs`` change: what mints leave of them."""
     owed = problem.owed.token if problem.owed is not None else None
-    left = [
-        token.symbol
+    return tuple(
+        token
         for token, raw in net_moves(legs).items()
         if raw and token != owed and not problem.is_position(token)
-    ]
-    return f"it would change {left[0]}, which is no position" if left else None
+    )
+
+
+def _stakes_in(made: Statement, tokens: Sequence[Token]) -> set[str]:
+    """The LP positions of pools of these tokens."""
+    keys = {token.address.lower() for token in tokens}
+    pools = {pool.key for pool in made.pools if {pool.asset0, pool.asset1} & keys}
+    return {stake.key for stake in made.stakes if stake.pool in pools}
+
+
+def _left_alone(problem: Problem, stakes: set[str], tokens: Sequence[Token]) -> tuple[Reason, ...]:
+    """Why these LP positions are left alone: no two sides fit a pool to the last unit."""
+    symbols = " and ".join(token.symbol for token in tokens)
+    return tuple(
+        Reason(
+            "leaves_no_position",
+            f"{pair.name} is left alone: adding to it leaves a few units of {symbols},"
+            " which is no position; list it, with a target of 0% for nothing else of it",
+        )
+        for pair in problem.snapshot.pairs
+        if pair.address.lower() in stakes and {pair.token0, pair.token1} & set(tokens)
+    )
 
 
 def _binding(problem: Problem, made: Statement, planned: Planned) -> tuple[Reason, ...]:

@@ -23,7 +23,17 @@ from planner_world import (
     worth,
 )
 
-from rebalancer.model import E8, PPM, Amount, Circumstances, Hold, Rebalance, Target, to_json
+from rebalancer.model import (
+    E8,
+    PPM,
+    Amount,
+    Circumstances,
+    Hold,
+    LpHolding,
+    Rebalance,
+    Target,
+    to_json,
+)
 from rebalancer.planner.guards import certificate_holds
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal.verify import verify
@@ -212,6 +222,36 @@ def test_an_intermediate_is_left_wholly():
     assert plan.certificate is not None
     assert UNI not in {a.token for a in plan.net}
     assert UNI in {leg.token_out for leg in plan.legs}
+
+
+def test_what_the_last_addition_left_of_a_position_does_not_block_a_way_through_it():
+    # Two ways out, which pay well: no pool simply pays the next one, and no UNI is worth keeping.
+    ways = tuple(pool(k, UNI, USDC, 9_000_000, amm=f"a{k}", skew_ppm=15_000) for k in (2, 3))
+    pools = (pool(1, WETH, UNI, 9_000_000), *ways)
+    targets = (Target("WETH", 500_000), Target("USDC", 500_000), Target("UNI", 0))
+    at = snapshot(worth(WETH, 700_000), worth(USDC, 300_000), Amount(UNI, 7), pairs=pools)
+    plan = planned(decided(at, targets, **BEST, drift_aversion_ppm=PPM, max_cost_ppm=PPM))
+    assert UNI in {leg.token_out for leg in plan.legs}
+    assert UNI not in {a.token for a in plan.net}
+    assert verify(plan.certificate)
+
+
+def test_only_the_liquidity_that_would_leave_what_is_no_position_is_left_alone():
+    pairs = (pool(1, USDC, WETH, 50_000_000), pool(2, UNI, WETH, 50_000_000))
+    shares = [LpHolding(pair.address, pair.total_supply // 500, None) for pair in pairs]
+    held = (worth(WETH, 700_000), worth(USDC, 100_000), Amount(UNI, 0))
+    at = snapshot(*held, pairs=pairs, holdings=shares)
+    lps = (Target(pairs[0].name, 400_000), Target(pairs[1].name, 400_000))
+    targets = (Target("WETH", 100_000), Target("USDC", 100_000), *lps)
+    decision = decided(at, targets, **BEST, drift_aversion_ppm=PPM)
+    plan = planned(decision)
+    assert {leg.pair for leg in plan.legs if leg.kind == "add"} == {pairs[0].address}
+    texts = [limit.text for limit in decision.limits if limit.code == "leaves_no_position"]
+    assert [text.startswith(f"{pairs[1].name} is left alone") for text in texts] == [True]
+    assert UNI not in {a.token for a in plan.net}
+    assert verify(plan.certificate)
+    listed = decided(at, (*targets, Target("UNI", 0)), **BEST, drift_aversion_ppm=PPM)
+    assert len([leg for leg in planned(listed).legs if leg.kind == "add"]) == 2
 
 
 def test_verification__recomputes_it_and_sees_another_snapshot():

@@ -79,6 +79,7 @@ class _Schedule:
     flows: list[_Flow]
     moves: list[tuple[Pool, int, float]]
     emptied: set[str]
+    kept: set[str]
     minted: set[str]
     legs: list[Leg] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
@@ -116,6 +117,11 @@ class _Schedule:
                 a.key
                 for i, a in enumerate(made.assets)
                 if a.target_ppm is not None and not a.owed and after[i] < _WHOLE
+            },
+            kept={
+                a.key
+                for i, a in enumerate(made.assets)
+                if a.least_sold and 2 * (graph.held[i] - after[i]) < graph.least_sold[i]
             },
             minted={
                 key for pool, _, part in moves if part < 0 for key in (pool.asset0, pool.asset1)
@@ -221,13 +227,13 @@ class _Schedule:
         return end in reached
 
     def _spare(self, key: str) -> int:
-        """What may be sold of an asset: all of it, or what an intermediate has got more.
+        """What may be sold of an asset: all of it, or what it has got more.
 
-        In a circle an intermediate may be lent from the wallet: what comes back is checked by the
-        replay at the end.
+        The latter of an intermediate, and of what is not to be sold on the whole: a unit would be
+        too little. In a circle either may be lent: what comes back is checked by the replay.
         """
-        asset = self.assets[key]
-        if asset.target_ppm is None and not any(f.ends == key for f in self.flows):
+        asset, kept = self.assets[key], key in self.kept
+        if (asset.target_ppm is None or kept) and not any(f.ends == key for f in self.flows):
             return self.held[key] - asset.held
         return self.held[key]
 
