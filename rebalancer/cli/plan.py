@@ -92,23 +92,19 @@ def plan(
 def _verify(session: Session, path: Path, offline: bool, json: bool) -> None:
     """Recompute a plan; raises PlanError when it is not what its inputs give."""
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.replay import read_claim, same_as_chain
+    from rebalancer.cli.replay import findings, read_claim
     from rebalancer.errors import PlanError
     from rebalancer.model import to_plain
-    from rebalancer.planner.verification import verify
     from rebalancer.report.why import findings_view
 
-    claimed, inputs = read_claim(path)
-    findings = list(verify(claimed, inputs))
-    if not offline:
-        findings.insert(0, same_as_chain(session, inputs))
-    ok = all(finding.ok for finding in findings)
+    found = findings(session, read_claim(path), offline=offline)
+    ok = all(finding.ok for finding in found)
     if json:
-        show_json({"ok": ok, "findings": to_plain(findings)})
+        show_json({"ok": ok, "findings": to_plain(found)})
     else:
-        show(findings_view(findings))
+        show(findings_view(found))
     if not ok:
-        wrong = next(finding for finding in findings if not finding.ok)
+        wrong = next(finding for finding in found if not finding.ok)
         raise PlanError(
             f"{path} is not what its inputs give: {wrong.what}: {wrong.detail}",
             hint="do not act on it; plan again",

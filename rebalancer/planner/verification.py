@@ -24,6 +24,7 @@ from rebalancer.model import (
     Snapshot,
     SwapLeg,
     Token,
+    Valuation,
     digest,
     to_json,
 )
@@ -45,7 +46,13 @@ def verify(claimed: str, inputs: Inputs) -> tuple[Finding, ...]:
 
     Raises what ``Inputs.decide`` raises for inputs that do not belong together.
     """
-    valuation, decision = inputs.decide()
+    return compare(claimed, inputs, *inputs.decide())
+
+
+def compare(
+    claimed: str, inputs: Inputs, valuation: Valuation, decision: Decision
+) -> tuple[Finding, ...]:
+    """The same for inputs that have been decided already, as ``decision``."""
     found = [_same("decision", to_json(decision) == claimed, digest(decision))]
     if decision.parent != digest(valuation) or valuation.parent != digest(inputs.snapshot):
         found.append(Finding("parents", False, "the decision does not descend from its snapshot"))

@@ -42,7 +42,7 @@ def test_plan__verify__itself(drifted: Workspace) -> None:
     assert done.code == 0, done.err
     findings = {f["what"]: f["ok"] for f in done.json["findings"]}
     assert findings == dict.fromkeys(
-        ("snapshot", "decision", "legs", "balances", "costs", "gas"), True
+        ("snapshot", "decision", "legs", "balances", "costs", "gas", "words"), True
     )
     offline = drifted.run("plan", "--verify", path, "--offline")
     assert offline.code == 0
@@ -65,13 +65,75 @@ def tamper_policy(document: Any) -> None:
     document["inputs"]["policy"]["slippage_ppm"] += 1
 
 
-@pytest.mark.parametrize("tamper", [tamper_leg, tamper_cost, tamper_price, tamper_policy])
+def tamper_words(document: Any) -> None:
+    document["legs_in_words"][0] = "sell nothing"
+
+
+def tamper_id(document: Any) -> None:
+    document["plan_id"] = "00" * 32
+
+
+def tamper_headline(document: Any) -> None:
+    document["decision"] = "hold"
+
+
+def tamper_waiting(document: Any) -> None:
+    document["waiting"]["penalty_e8"] += 1
+
+
+def tamper_why(document: Any) -> None:
+    document["why"][0]["passed"] = False
+
+
+def tamper_slices(document: Any) -> None:
+    document["slices"]["worth_it"] = True
+
+
+def tamper_fee(document: Any) -> None:
+    document["inputs"]["snapshot"]["pairs"][0]["fee_ppm"] = -1
+
+
+def tamper_ether(document: Any) -> None:
+    document["inputs"]["snapshot"]["native"]["denominator"] = 0
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        tamper_leg,
+        tamper_cost,
+        tamper_price,
+        tamper_policy,
+        tamper_words,
+        tamper_id,
+        tamper_headline,
+        tamper_waiting,
+        tamper_fee,
+        tamper_ether,
+    ],
+)
 def test_plan__verify__tampered__refused(drifted: Workspace, tamper: Any) -> None:
     document = drifted.run("plan", "--json").json
     tamper(document)
     done = drifted.run("plan", "--verify", write(drifted, document))
     assert done.code == 4
     assert "is not what its inputs give" in done.err
+
+
+def test_plan__verify__what_is_told_beside(drifted: Workspace) -> None:
+    """Answers, slices and an open order are no part of the decision: told truly or refused."""
+    drifted.edit(drifted.portfolio, "policy:\n", "execution: {slices: 8, every: 5m}\npolicy:\n")
+    document = drifted.run("plan", "--why-not", "--json").json
+    assert not document["slices"]["worth_it"]
+    done = drifted.run("plan", "--verify", write(drifted, document | {"order": {}}))
+    assert done.code == 0, done.err
+    assert "order        not recomputed" in done.out
+    for tamper in (tamper_why, tamper_slices):
+        other = json.loads(json.dumps(document))
+        tamper(other)
+        done = drifted.run("plan", "--verify", write(drifted, other))
+        assert done.code == 4
+        assert "words" in done.err
 
 
 def test_plan__verify__another_chain_state(drifted: Workspace) -> None:
