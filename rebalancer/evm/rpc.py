@@ -161,7 +161,7 @@ class HttpRpc:
 
     def _post(self, name: str, body: bytes, timeout_s: float) -> bytes:
         from requests.exceptions import RequestException
-        from urllib3.exceptions import HTTPError, TimeoutError
+        from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
 
         deadline = self._clock() + timeout_s
         line = None
@@ -174,6 +174,8 @@ class HttpRpc:
                 if response.status != _OK:
                     self._fail(name, f"answered HTTP {response.status}")
                 return self._read(name, response, deadline)
+        except NewConnectionError:  # a TimeoutError to urllib3, although a refusal is quick
+            self._fail(name, "cannot be reached")
         except TimeoutError:
             self._fail(name, "did not answer in time")
         except (RequestException, HTTPError):
