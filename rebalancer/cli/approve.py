@@ -15,6 +15,7 @@ from rebalancer.cli.options import (
     RpcUrlOption,
     seconds_of,
 )
+from rebalancer.errors import ConfigError
 
 if TYPE_CHECKING:
     from rebalancer.ledger.orders import OrderRecord
@@ -43,12 +44,14 @@ def approve(
     from rebalancer.cli.session import Session
     from rebalancer.ledger.codec import Approval
     from rebalancer.ledger.consent import approve as record
-    from rebalancer.ledger.consent import find_plan
+    from rebalancer.ledger.consent import find_plan, was_traded
     from rebalancer.ledger.orders import current_order
     from rebalancer.report.legs import approval_lines
 
     session = Session.open(portfolio, networks, rpc_url, ledger)
     seconds = seconds_of(valid_for)
+    if seconds <= 0:
+        raise ConfigError("--for 0s approves nothing", hint="write 30m, 2h or 1d")
     name = session.resolved.portfolio.name
     # The chain's own time: a cycle compares with the block that it decides on.
     head: Any = session.rpc.call("eth_getBlockByNumber", "latest", False)
@@ -60,6 +63,7 @@ def approve(
             approved_order(waiting, expires_ts, json)
             return
         full_id, plan = find_plan(book, name, plan_id)
+        again = was_traded(book, full_id)
         approval = Approval(name, full_id, expires_ts)
         record(book, approval)
     if json:
@@ -68,6 +72,8 @@ def approve(
     show(f"approved until {_utc(approval.expires_ts)}: plan {full_id} of {name}")
     for line in approval_lines(plan):
         show(line)
+    if again:
+        show("note: it was traded before; where this block still calls for it, it is traded again")
 
 
 def meant(record: OrderRecord, order_id: str) -> bool:

@@ -24,6 +24,7 @@ from rebalancer.errors import ConfigError, ExecutionError, LedgerError, Rebalanc
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
+    from rebalancer.config.portfolio import ResolvedPortfolio
     from rebalancer.keeper.cycle import CycleResult
     from rebalancer.keeper.reading import SharedReads
 
@@ -53,6 +54,8 @@ def keeper(
 
     sessions = [Session.open(path, networks, rpc_url, ledger) for path in portfolio]
     _check_names([session.resolved.portfolio.name for session in sessions])
+    if execute:
+        _check_no_tug_of_war(sessions)
     stop = Event() if once else stop_event()
     reads = SharedReads()
     watches = [Watch(session, execute, json, stop, reads) for session in sessions]
@@ -172,6 +175,24 @@ def _check_names(names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"two of the portfolios are called {name!r}", hint="rename one")
+
+
+def _check_no_tug_of_war(sessions: Sequence[Session]) -> None:
+    """Portfolios that want other shares of the same holdings would trade against each other."""
+    seen: list[ResolvedPortfolio] = []
+    for session in sessions:
+        mine = session.resolved
+        for other in seen:
+            here = (mine.network.chain_id, mine.portfolio.wallet.lower())
+            there = (other.network.chain_id, other.portfolio.wallet.lower())
+            both = set(mine.scheme.positions) & set(other.scheme.positions)
+            if here == there and both and mine.targets != other.targets:
+                raise ConfigError(
+                    f"{other.portfolio.name} and {mine.portfolio.name} want other shares of one"
+                    f" wallet's {', '.join(sorted(both))}: each would undo what the other does",
+                    hint="give each position of a wallet to one portfolio",
+                )
+        seen.append(mine)
 
 
 def _unexpected(error: Exception) -> RebalancerError:

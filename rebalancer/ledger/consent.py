@@ -49,7 +49,10 @@ def approve(ledger: Ledger, approval: Approval) -> None:
 
 
 def newest_approval(ledger: Ledger, portfolio: str, now_ts: int) -> tuple[Approval, Plan] | None:
-    """The newest approval that holds at ``now_ts`` and was not used yet, and what it approves."""
+    """The newest approval that holds at ``now_ts`` and was not used yet, and what it approves.
+
+    However often a plan was approved before it was traded, it was one yes.
+    """
     with ledger.reading() as connection:
         statement = (
             select(events.c.kind, events.c.subject, events.c.body)
@@ -58,15 +61,20 @@ def newest_approval(ledger: Ledger, portfolio: str, now_ts: int) -> tuple[Approv
         )
         used: set[str] = set()
         for kind, plan_id, name in connection.execute(statement).all():
-            body = name or ""
             if kind == "applied":
-                used.add(body)
+                used.add(plan_id)
                 continue
-            approval = log.get(connection, Approval, body)
+            approval = log.get(connection, Approval, name or "")
             holds = approval.portfolio == portfolio and now_ts <= approval.expires_ts
-            if holds and body not in used and log.kind_of(connection, plan_id) == "plan":
+            if holds and plan_id not in used and log.kind_of(connection, plan_id) == "plan":
                 return approval, log.get(connection, Plan, plan_id)
     return None
+
+
+def was_traded(ledger: Ledger, plan_id: str) -> bool:
+    """Whether an approval of this plan was used already."""
+    with ledger.reading() as connection:
+        return log.last_event(connection, plan_id, ("applied",)) is not None
 
 
 def use_approval(ledger: Ledger, approval: Approval, plan_id: str) -> None:

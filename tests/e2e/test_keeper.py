@@ -132,6 +132,19 @@ def second_of(workspace: Workspace) -> str:
     return str(path)
 
 
+def test_two_portfolios__other_shares_of_one_wallet__never_trade_against_each_other(
+    drifted: Workspace, devchain: DevChain
+) -> None:
+    start, path = nonce(devchain), second_of(drifted)
+    text = Path(path).read_text().replace("WBTC, target: 20%", "WBTC, target: 30%")
+    Path(path).write_text(text.replace("USDC, target: 20%", "USDC, target: 10%"))
+    result = drifted.run("keeper", "--once", "--execute", "-p", path)
+    assert result.code == 2
+    assert "second and treasury want other shares of one wallet's" in result.err
+    assert nonce(devchain) == start
+    assert drifted.run("keeper", "--once", "-p", path).code == 0, "a dry run may compare them"
+
+
 def test_two_portfolios__dry__are_of_one_block(drifted: Workspace, devchain: DevChain) -> None:
     """Blocks come while the first cycle works; both are read in one pass all the same."""
     devchain.rpc.call("evm_setIntervalMining", 1)

@@ -19,6 +19,7 @@ from rebalancer.ledger.consent import (
     pause_reason,
     resume,
     use_approval,
+    was_traded,
 )
 from rebalancer.ledger.integrity import check_integrity
 from rebalancer.ledger.log import Event
@@ -168,13 +169,15 @@ def test_an_approval_holds_until_it_expires_or_is_used(ledger: Ledger) -> None:
     assert newest_approval(ledger, "main", 1_000) == (approval, plan)
     assert newest_approval(ledger, "main", 1_001) is None
     assert newest_approval(ledger, "side", 1_000) is None
+    assert not was_traded(ledger, name)
     again = Approval("main", name, 2_000)
     approve(ledger, again)
     assert newest_approval(ledger, "main", 1_000) == (again, plan)
     use_approval(ledger, again, "ff" * 32)
-    assert newest_approval(ledger, "main", 1_000) == (approval, plan), "the other one still holds"
-    use_approval(ledger, approval, "ff" * 32)
-    assert newest_approval(ledger, "main", 1_000) is None
+    assert newest_approval(ledger, "main", 1_000) is None, "approved twice, it was one yes"
+    assert was_traded(ledger, name)
+    approve(ledger, again)
+    assert newest_approval(ledger, "main", 1_000) == (again, plan), "said anew, it counts anew"
 
 
 def test_only_a_plan_of_the_portfolio_that_was_to_be_executed_can_be_approved(
