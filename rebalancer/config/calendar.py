@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from apscheduler.triggers.cron import CronTrigger
 
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
+#: A line that fires at all fires after it.
+_ANY_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 @cache
@@ -19,7 +21,7 @@ def cron_trigger(line: str) -> CronTrigger:
 
     Days of the week count as cron counts them, 0 and 7 for Sunday; APScheduler 3 begins at Monday.
     A line with both a day and a day of the week is refused: cron fires on either, APScheduler on
-    both. Raises ValueError for what is no cron line.
+    both. Raises ValueError for what is no cron line, or one that never fires.
     """
     from apscheduler.triggers.cron import CronTrigger
 
@@ -32,7 +34,7 @@ def cron_trigger(line: str) -> CronTrigger:
             f"{line!r} names a day of the month and one of the week; use one of the two"
         )
     try:
-        return CronTrigger(
+        trigger = CronTrigger(
             minute=minute,
             hour=hour,
             day=day,
@@ -42,6 +44,9 @@ def cron_trigger(line: str) -> CronTrigger:
         )
     except ValueError as error:
         raise ValueError(f"{line!r} is not a cron line: {error}") from None
+    if trigger.get_next_fire_time(None, _ANY_TIME) is None:
+        raise ValueError(f"{line!r} never fires: no month of these has such a day")
+    return trigger
 
 
 def next_fire_ts(line: str, after_ts: int) -> int | None:

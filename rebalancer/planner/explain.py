@@ -93,8 +93,11 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     gate = cost_gate(problem, appraisal)
     numeraire = problem.snapshot.numeraire
     cost, benefit = appraisal.gate_cost_e8, appraisal.benefit_e8
-    costs = f"It would cost {money(cost, numeraire)} and remove {money(benefit, numeraire)}"
-    weighed = gate or (Reason("benefit_e8", f"{costs} of drift penalty", benefit, cost),)
+    text = f"It would cost {money(cost, numeraire)} and remove {money(benefit, numeraire)}"
+    text += " of drift penalty"
+    if cost > appraisal.costs.total_e8:
+        text += "; what pools off the oracle seem to give is not counted"
+    weighed = gate or (Reason("benefit_e8", text, benefit, cost),)
     steps.append(Step("Are they worth it?", not gate, weighed))
     objections = violations(problem, tried.plan, LIMITS)
     steps.append(Step("Do the guards agree?", not objections, objections))

@@ -62,6 +62,7 @@ def test_example__says_the_defaults(tmp_path: Path) -> None:
         ("numeraire: USD", "numeraire: [", "line "),
         ("{every: 5m}", "{every: 5m, cron: '* * * * *'}", "either cron or every"),
         ("{every: 5m}", "{cron: 'now and then'}", "is not a cron line"),
+        ("{every: 5m}", "{cron: '0 0 31 2 *'}", "never fires: no month of these"),
         ("{every: 5m}", "{every: 0s}", "at least a second"),
         ("slippage: 0.5%", "slippage: 100%", "slippage must be below 50%"),
         ("reset: 100%", "reset: 0%", "reset must be more than 0%"),

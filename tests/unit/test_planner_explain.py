@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from planner_world import NOW, POLICY, TARGETS, USDC, WETH, holding
+from planner_world import NOW, POLICY, TARGETS, USDC, WBTC_WETH, WETH, holding, pool
 
 from rebalancer.model import PPM, ExpectedPosition, Rebalance, to_json
 from rebalancer.planner.benefit import penalty_up_e8
@@ -44,6 +44,15 @@ def test_why__a_plan__every_answer_is_yes():
     steps = why(inputs())
     assert [step.passed for step in steps] == [True] * 5
     assert isinstance(inputs().decide()[1], Rebalance)
+
+
+@pytest.mark.parametrize(("weth_ppm", "said"), [(-10_000, True), (10_000, False)])
+def test_why__the_cost_is_the_one_that_is_weighed(weth_ppm, said):
+    # A pool short of WETH pays more for it than the oracle: `plan` shows a smaller total.
+    off = (pool(1, USDC, WETH, 50_000_000, skew_ppm=weth_ppm), WBTC_WETH)
+    step = why(inputs(holding(700_000, 120_000, 180_000, pairs=off)))[3]
+    (answer,) = step.answers
+    assert ("what pools off the oracle seem to give is not counted" in answer.text) is said
 
 
 @pytest.mark.parametrize(
