@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from scripts.bench import gas, hostile, logs, orders, planner, reads, snapshot, startup, submission
+from scripts.bench import (
+    backtest,
+    gas,
+    hostile,
+    logs,
+    orders,
+    planner,
+    reads,
+    snapshot,
+    startup,
+    submission,
+)
 
-GROUPS = (startup, snapshot, hostile, reads, logs, gas, planner, orders, submission)
+GROUPS = (startup, snapshot, hostile, reads, logs, gas, planner, backtest, orders, submission)
 
 
 def main() -> int:

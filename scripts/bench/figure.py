@@ -12,11 +12,12 @@ class Figure:
 
     With a peer measured in the same run, ``ratio`` is value over peer_value and ``target`` is
     the most that the ratio may be; without one, ``ratio`` is None and ``target`` bounds the value.
-    A peer that gave no figure (not installed, or it could not do it) leaves open whether it is met.
+    A peer that gave no figure (not installed, or it could not do it) leaves open whether it is met,
+    and so does a figure whose data is not there.
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     target: float | None
     peer: str | None = None
@@ -24,7 +25,9 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        return None if self.peer_value is None else round(self.value / self.peer_value, 4)
+        if self.value is None or self.peer_value is None:
+            return None
+        return round(self.value / self.peer_value, 4)
 
     @property
     def met(self) -> bool | None:
