@@ -67,6 +67,20 @@ def _portfolio(patient: Patient) -> str:
     )
 
 
+def _planner(patient: Patient) -> str:
+    """Which planner plans, and what it will not do of what the targets ask for."""
+    resolved = patient.resolved
+    if resolved.policy.planner == "optimal":
+        return "optimal: tokens and liquidity are traded, with a certificate"
+    alone = [t.position for t in resolved.targets if ":" in t.position and t.weight_ppm]
+    if not alone:
+        return "greedy"
+    return (
+        f"greedy, which leaves {', '.join(alone)} alone; `planner: optimal` in the policy adds and "
+        "removes liquidity"
+    )
+
+
 def _tokens(patient: Patient) -> Check:
     """What the tokens call themselves, whose code can be exchanged, and which are not traded."""
     snapshot = inspect(patient.rpc, read_snapshot(patient.rpc, patient.resolved))
@@ -209,6 +223,7 @@ _CHECKS: tuple[tuple[str, Callable[[Patient], str | Check]], ...] = (
     ("node", _node),
     ("portfolio", _portfolio),
     ("tokens", _tokens),
+    ("planner", _planner),
     ("simulation", _simulation),
     ("executor", _executor),
     ("mode", _mode),

@@ -10,9 +10,7 @@ from rebalancer.errors import PlanError
 from rebalancer.model import (
     Circumstances,
     Decision,
-    ExpectedPosition,
     Hold,
-    Plan,
     Policy,
     Reason,
     Rebalance,
@@ -21,24 +19,22 @@ from rebalancer.model import (
     Valuation,
     digest,
 )
+from rebalancer.planner.attempts import attempt
 from rebalancer.planner.bands import drifts
 from rebalancer.planner.calibration import settle
-from rebalancer.planner.costs import Appraisal, appraise, cost_gate
 from rebalancer.planner.gas_schedule import PRAGUE, GasSchedule
 from rebalancer.planner.greedy import GreedyProposer
-from rebalancer.planner.guards import CONSISTENCY, LIMITS, net_of, undressed, violations
-from rebalancer.planner.optimal_proposer import CappedProposer, OptimalProposer
-from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposal, Proposer
+from rebalancer.planner.guards import undressed
+from rebalancer.planner.optimal_proposer import OptimalProposer
+from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposer
 from rebalancer.planner.proposing import proposed
 from rebalancer.planner.purse import open_purse
 from rebalancer.planner.reasons import gas_too_dear, nothing_to_trade, unread, worth_it
 from rebalancer.planner.smoothed import smoothing_note, trigger_valuation
 from rebalancer.planner.triggers import evaluate
-from rebalancer.planner.withdrawal import check_owed, raised_e8, raising, set_aside, still_lacking
+from rebalancer.planner.withdrawal import check_owed, raising, set_aside, still_lacking
 
 _GREEDY = GreedyProposer()
-#: How much of the best plan is tried where it breaks a limit on its cost, the most first.
-_SHARES_PPM = (500_000, 250_000, 100_000)
 
 
 def decide(
@@ -97,53 +93,6 @@ def decide(
         ),
         plan=tried.plan,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A proposal as a plan, with what stands against it."""
-
-    appraisal: Appraisal
-    plan: Plan
-    breaches: tuple[Reason, ...]
-    limits: tuple[Reason, ...]
-
-
-def attempt(problem: Problem, proposal: Proposal, parent: str, rules_id: str) -> Attempt:
-    """A proposal with legs as a plan; a smaller one where the best plan breaks a limit.
-
-    Raises PlanError for a plan that contradicts itself.
-    """
-    tried = _attempt(problem, proposal, parent, rules_id)
-    if tried.breaches and proposal.certificate is not None:
-        return _within_limits(problem, tried, parent, rules_id)
-    return tried
-
-
-def _attempt(problem: Problem, proposal: Proposal, parent: str, rules_id: str) -> Attempt:
-    """Price a proposal with legs and ask every guard; raises PlanError for a defect."""
-    appraisal = appraise(problem, proposal.legs)
-    plan = priced(problem, parent, rules_id, appraisal, proposal.certificate)
-    if defects := violations(problem, plan, CONSISTENCY):
-        raise PlanError(
-            f"the plan contradicts itself: {defects[0].text}",
-            hint="nothing was sent; this is a defect of the planner, please report it",
-            block=problem.snapshot.block.number,
-        )
-    breaches = (*cost_gate(problem, appraisal), *violations(problem, plan, LIMITS))
-    return Attempt(appraisal, plan, breaches, proposal.limits)
-
-
-def _within_limits(problem: Problem, best: Attempt, parent: str, rules_id: str) -> Attempt:
-    """The largest part of the best plan that breaks no limit; else the best, as is."""
-    for share_ppm in _SHARES_PPM:
-        proposal = CappedProposer(share_ppm).propose(problem)
-        if not proposal.legs:
-            continue
-        other = _attempt(problem, proposal, parent, rules_id)
-        if not other.breaches:
-            return replace(other, limits=(*best.breaches, *proposal.limits, *best.limits))
-    return best
 
 
 def pose(
@@ -260,46 +209,3 @@ def _rules_id(targets: Sequence[Target], policy: Policy) -> str:
     """Digest of the rules as the file has them, targets by name."""
     ordered = tuple(sorted(targets, key=lambda t: t.position))
     return digest({"targets": ordered, "policy": policy})
-
-
-def priced(
-    problem: Problem,
-    parent: str,
-    rules_id: str,
-    appraisal: Appraisal,
-    certificate: str | None = None,
-) -> Plan:
-    """The plan of appraised trades under the problem's policy, with what its purse does."""
-    snapshot, policy = problem.snapshot, problem.policy
-    legs = problem.whole(appraisal.legs)
-    return Plan(
-        parent=parent,
-        policy=rules_id,
-        chain_id=snapshot.block.chain_id,
-        block_number=snapshot.block.number,
-        block_hash=snapshot.block.hash,
-        wallet=snapshot.wallet,
-        numeraire=snapshot.numeraire,
-        legs=legs,
-        net=appraisal.net if legs == appraisal.legs else net_of(legs),
-        positions=_expected(problem.valuation, appraisal.after),
-        nav_before_e8=problem.valuation.nav_e8 - raised_e8(problem, appraisal.net),
-        nav_after_e8=appraisal.after.nav_e8,
-        costs=appraisal.costs,
-        benefit_e8=appraisal.benefit_e8,
-        slippage_ppm=policy.slippage_ppm,
-        max_fee_wei=policy.max_gas_price_wei,
-        deadline_ts=snapshot.block.timestamp + policy.deadline_s,
-        max_age_blocks=policy.max_age_blocks,
-        withdrawal=problem.circumstances.withdrawal,
-        certificate=certificate,
-    )
-
-
-def _expected(before: Valuation, after: Valuation) -> tuple[ExpectedPosition, ...]:
-    """Every position's way, the largest target first, then by name."""
-    found = [
-        ExpectedPosition(p.name, p.weight_ppm, p.target_ppm, after.position(p.name).weight_ppm)
-        for p in before.positions
-    ]
-    return tuple(sorted(found, key=lambda p: (-p.target_ppm, p.name)))

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 from rebalancer.amm.valuation import value
 from rebalancer.model import PPM, Policy, Reason, mul_div_nearest
+from rebalancer.planner.attempts import attempt
 from rebalancer.planner.benefit import penalty_up_e8
 from rebalancer.planner.calibration import Wander, settle
 from rebalancer.planner.costs import cost_gate
-from rebalancer.planner.decision import asked, attempt, pose, proposer_of
+from rebalancer.planner.decision import asked, pose, proposer_of
 from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.guards import LIMITS, violations
 from rebalancer.planner.inputs import Inputs

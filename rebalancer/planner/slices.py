@@ -24,9 +24,10 @@ from rebalancer.model import (
     Valuation,
     digest,
 )
+from rebalancer.planner.attempts import priced
 from rebalancer.planner.bands import drifts
 from rebalancer.planner.costs import appraise, cost_gate
-from rebalancer.planner.decision import pose, priced
+from rebalancer.planner.decision import pose
 from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, undressed, violations

@@ -40,6 +40,7 @@ def test_all_well__nothing_is_warned_of(workspace: Any) -> None:
     assert by_name["nonce"].startswith("nothing is out; the next nonce of")
     assert by_name["mode"].endswith("no other mode would as things are")
     assert by_name["pause"] == "nothing is paused"
+    assert by_name["planner"].startswith("greedy, which leaves uniswap_v2:USDC/WETH alone")
 
 
 def test_pause__and_the_kill_switch(workspace: Any) -> None:

@@ -44,13 +44,6 @@ def test_cron__the_next_time_after_the_last_rebalance(tmp_path):
     assert due == 1_700_470_800  # Monday the 20th, 9:00 UTC
 
 
-def test_cron__never_again_is_never_due(tmp_path):
-    made = resolved(tmp_path, 'cron: "0 0 30 2 *"', drop=("every:",))
-    due = circumstances(made, snapshot(), TARGETS, NOW, None).calendar_due_ts
-    assert due is not None
-    assert due > NOW + 10**9
-
-
 def test_deposits__what_came_on_top_of_the_record(tmp_path):
     made = resolved(tmp_path)
     name = made.portfolio.name

@@ -131,6 +131,18 @@ def test_hold__cost_share():
     assert 3_000 < without < with_gas < 8_000  # fee 0.3 % and a little impact
 
 
+def test_cut__where_the_whole_way_costs_too_large_a_share():
+    shallow = [pool(1, USDC, WETH, 1_000_000)]
+    at = snapshot(worth(WETH, 600_000), worth(USDC, 400_000), pairs=shallow)
+    rules = {"max_impact_ppm": 200_000, "drift_aversion_ppm": 50 * PPM}
+    whole = planned(decided(at, PAIR_TARGETS, max_cost_ppm=PPM, **rules)).plan
+    cut = planned(decided(at, PAIR_TARGETS, max_cost_ppm=60_000, **rules))
+    assert whole.costs.total_e8 * PPM > whole.costs.traded_e8 * 60_000
+    assert cut.plan.costs.total_e8 * PPM <= cut.plan.costs.traded_e8 * 60_000
+    assert [leg.amount_in for leg in cut.plan.legs] == [whole.legs[0].amount_in // 2]
+    assert codes(cut.limits)[:3] == ["max_cost_ppm", "max_nav_loss_ppm", "cut_to_limits"]
+
+
 def test_hold__only_an_lp_position_is_off():
     lp = LpHolding(USDC_WETH.address, USDC_WETH.total_supply // 100, None)
     at = snapshot(worth(WETH, 1_000_000), worth(USDC, 1_000_000), holdings=[lp])

@@ -49,8 +49,8 @@ from rebalancer.model import (
     to_json,
 )
 from rebalancer.planner import PRAGUE, replay
+from rebalancer.planner.attempts import priced
 from rebalancer.planner.costs import appraise
-from rebalancer.planner.decision import priced
 from rebalancer.planner.gas_schedule import GasSchedule
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, few_enough_legs, violations
 from rebalancer.planner.inputs import Inputs
