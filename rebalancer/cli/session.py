@@ -92,23 +92,23 @@ class Session:
 
     def last_rebalance_ts(self) -> int | None:
         """When the portfolio was last rebalanced (block time); asks no ledger into being."""
-        place = self.ledger_place()
-        if "://" not in place and not Path(place).exists():
+        book = self.ledger_if_any()
+        if book is None:
             return None
-        with self.ledger(create=False) as ledger:
-            return ledger.last_rebalance_ts(self.resolved.portfolio.name)
+        with book:
+            return book.last_rebalance_ts(self.resolved.portfolio.name)
 
     def last_rebalance_block(self, up_to: int) -> int | None:
         """Block of the newest executed plan up to block ``up_to``; asks no ledger into being."""
         from rebalancer.ledger.queries import rebalances
 
-        place = self.ledger_place()
-        if "://" not in place and not Path(place).exists():
+        book = self.ledger_if_any()
+        if book is None:
             return None
-        with self.ledger(create=False) as ledger:
+        with book:
             executed = [
                 transaction.outcome.block_number
-                for record in rebalances(ledger, self.resolved.portfolio.name)
+                for record in rebalances(book, self.resolved.portfolio.name)
                 for transaction in record.transactions
                 if record.state == "executed" and transaction.outcome is not None
             ]
@@ -118,23 +118,23 @@ class Session:
         """Tokens whose code is another than at the last decision; asks no ledger into being."""
         from rebalancer.ledger.proxies import exchanged
 
-        place = self.ledger_place()
-        if "://" not in place and not Path(place).exists():
+        book = self.ledger_if_any()
+        if book is None:
             return ()
-        with self.ledger(create=False) as ledger:
-            return exchanged(ledger, self.resolved.portfolio.name, snapshot)
+        with book:
+            return exchanged(book, self.resolved.portfolio.name, snapshot)
 
     def evaluate(self, block: int | None = None, withdrawal: Amount | None = None) -> Evaluation:
         """What would be decided at ``block``; asks no ledger into being."""
         from rebalancer.keeper.cycle import evaluate
 
-        place = self.ledger_place()
-        if "://" not in place and not Path(place).exists():
+        book = self.ledger_if_any()
+        if book is None:
             return evaluate(self.rpc, self.resolved, None, block, withdrawal=withdrawal)
-        with self.ledger(create=False) as ledger:
-            last_ts = ledger.last_rebalance_ts(self.resolved.portfolio.name, block)
+        with book:
+            last_ts = book.last_rebalance_ts(self.resolved.portfolio.name, block)
             return evaluate(
-                self.rpc, self.resolved, last_ts, block, ledger=ledger, withdrawal=withdrawal
+                self.rpc, self.resolved, last_ts, block, ledger=book, withdrawal=withdrawal
             )
 
     def withdrawal(self, text: str | None) -> Amount | None:
