@@ -14,17 +14,20 @@ approval and that loss.
 from __future__ import annotations
 
 from math import inf, sqrt
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from rebalancer.planner.optimal.case import Best, Case
 from rebalancer.planner.optimal.charging import IN, OPEN, OUT, Choices, Gas
-from rebalancer.planner.optimal.graph import Floats, Graph
+from rebalancer.planner.optimal.graph import Floats, Graph, Ints
 
 #: What earns less than this share of NAV beyond its charge is not counted on.
 _DUST = 1e-12
 #: A direction of a pool: its number and the side that is sold.
 _Way = tuple[int, int]
+Flags = npt.NDArray[np.bool_]
 
 
 def spared(
@@ -49,56 +52,84 @@ def spared(
     costs = np.where(used, 0.0, whole)
     counted = np.where(used, earned, np.where(edge == OPEN, np.maximum(earned - whole, 0.0), 0.0))
     takes = (used | (counted > _DUST)) & (edge != OUT)
+    # Sold net after all, it is worth the less by so much, its approval paid.
+    avoided = {
+        int(i): min(float(fees[i]), -float(best.sale[i]))
+        for i in np.unique(graph.token[takes])
+        if fees[i] > 0.0 and best.sale[i] <= 0.0
+    }
+    ways = _Ways(graph, edge.tolist(), costs.tolist(), counted.tolist(), earned.tolist())
+    takers, payers = ways.by(takes, graph.token), ways.by(edge != OUT, graph.token[:, ::-1])
+    enough = sum(avoided.values())
     options = []
-    for i in np.unique(graph.token[takes]):
-        if fees[i] > 0.0 and best.sale[i] <= 0.0:
-            loss = _loss(graph, gas, choices, case, x, int(i), takes, costs, counted, earned)
-            # Sold net after all, it is worth the less by so much, its approval paid.
-            options.append((loss, min(float(fees[i]), -float(best.sale[i]))))
+    for i, fee in avoided.items():
+        still = _pinned(graph, gas, choices, case, x, i)
+        options.append((_loss(ways, x, takers[i], payers.get(i, []), still, enough), fee))
     found = inf
     for most in (0.0, *(loss for loss, _ in options)):
         found = min(found, most + sum(fee for loss, fee in options if loss > most))
     return found
 
 
+class _Ways(NamedTuple):
+    """State, cost, surplus and earnings of each direction of each pool, as lists."""
+
+    graph: Graph
+    edge: list[list[int]]
+    costs: list[list[float]]
+    counted: list[list[float]]
+    earned: list[list[float]]
+
+    def by(self, which: Flags, token: Ints) -> dict[int, list[_Way]]:
+        """The directions ``which``, by their ``token``."""
+        found: dict[int, list[_Way]] = {}
+        for (k, side), i in zip(np.argwhere(which).tolist(), token[which].tolist(), strict=True):
+            found.setdefault(i, []).append((k, side))
+        return found
+
+    def lack(self, k: int, side: int) -> float:
+        """What using it costs beyond what it earns."""
+        return max(self.costs[k][side] - self.earned[k][side], 0.0)
+
+    def pair(self, x: Floats, payer: _Way, taker: _Way) -> float:
+        """What both lose where the one takes all that the other pays."""
+        (j, give), (k, take) = payer, taker
+        apart = self.earned[j][give] + self.earned[k][take]
+        counted = self.counted[j][give] + self.counted[k][take]
+        costs = self.costs[j][give] + self.costs[k][take]
+        return counted + costs - _together(self.graph, x, payer, taker, apart)
+
+
 def _loss(
-    graph: Graph,
-    gas: Gas,
-    choices: Choices,
-    case: Case,
-    x: Floats,
-    i: int,
-    takes: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
-    costs: Floats,
-    counted: Floats,
-    earned: Floats,
+    ways: _Ways, x: Floats, takers: list[_Way], payers: list[_Way], still: float, enough: float
 ) -> float:
-    """What it costs at least to feed whatever takes asset ``i`` by pools that pay it."""
-    edge = choices.edge
-    takers = [(int(k), int(s)) for k, s in np.argwhere(takes & (graph.token == i))]
-    payers = [(int(k), int(s)) for k, s in np.argwhere((graph.token[:, ::-1] == i) & (edge != OUT))]
-    if not takers:
-        return 0.0
-    lacks = [max(float(costs[j] - earned[j]), 0.0) for j in payers]
-    still = _pinned(graph, gas, choices, case, x, i)
+    """What it costs at least to feed the ``takers`` of an asset by pools that pay it.
+
+    ``still`` is what it costs if none of the asset comes or goes. From ``enough`` on the answer may
+    be too little: so much is not paid for the sake of an approval.
+    """
+    lacks = [ways.lack(*payer) for payer in payers]
+    # A pair loses no less than its payer alone: the rest of them need not be looked at.
+    order = sorted(range(len(payers)), key=lacks.__getitem__)
+    ends = [lacks[at] for at in order[:2]] + [inf, inf]
     # One more pays it than takes it, or none of it comes or goes.
-    rest = min(still, min(lacks, default=inf))
-    lost = 0.0
+    rest = min(still, ends[0])
+    alone, lost = len(takers) == 1, 0.0
     for taker in takers:
-        pairs = [
-            float(counted[j] + counted[taker] + costs[j] + costs[taker])
-            - _together(graph, x, j, taker, float(earned[j] + earned[taker]))
-            if j[0] != taker[0]
-            else inf
-            for j in payers
-        ]
-        least = min(pairs, default=inf)
-        unused = float(counted[taker]) if edge[taker] == OPEN else inf
-        if len(takers) == 1:
-            others = [min(lacks[:at] + lacks[at + 1 :], default=inf) for at in range(len(payers))]
-            more = [pair + other for pair, other in zip(pairs, others, strict=True)]
-            return max(min(unused + rest, min(more, default=inf), least + still), 0.0)
-        lost += max(min(least, unused), 0.0)
+        k, take = taker
+        unused = ways.counted[k][take] if ways.edge[k][take] == OPEN else inf
+        least, more = inf if alone else unused, inf
+        for place, at in enumerate(order):
+            if lacks[at] >= (more if alone else least) or lost >= enough:
+                break
+            if payers[at][0] == k:
+                continue
+            pair = ways.pair(x, payers[at], taker)
+            least = min(least, pair)
+            more = min(more, pair + ends[0 if place else 1])
+        if alone:
+            return max(min(unused + rest, more, least + still), 0.0)
+        lost += max(least, 0.0) if lost < enough else 0.0
     return lost + rest
 
 
