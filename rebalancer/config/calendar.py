@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from apscheduler.triggers.cron import CronTrigger
 
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
-#: A line that fires at all fires after it.
+#: A line that fires at all fires after it, 29 February of a leap year included.
 _ANY_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -49,11 +49,11 @@ def cron_trigger(line: str) -> CronTrigger:
     return trigger
 
 
-def next_fire_ts(line: str, after_ts: int) -> int | None:
-    """The first time of the cron line after ``after_ts``, unix seconds; None if there is none."""
+def next_fire_ts(line: str, after_ts: int) -> int:
+    """The first time of the cron line after ``after_ts``, unix seconds."""
     moment = datetime.fromtimestamp(after_ts + 1, UTC)
-    found = cron_trigger(line).get_next_fire_time(None, moment)
-    return None if found is None else int(found.timestamp())
+    found: datetime = cron_trigger(line).get_next_fire_time(None, moment)
+    return int(found.timestamp())
 
 
 def _weekday(part: str) -> str:

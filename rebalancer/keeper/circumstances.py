@@ -18,8 +18,6 @@ DAY_S = 86_400
 #: How many observations of a half-life are looked at, and how many half-lives back.
 _PER_HALF_LIFE = 24
 _HALF_LIVES = 5
-#: A cron line that is never due again is due at the end of time.
-_NEVER_TS = 2**62
 
 
 def circumstances(
@@ -39,7 +37,7 @@ def circumstances(
     policy, name = resolved.policy, resolved.portfolio.name
     due_ts = None
     if policy.calendar_cron is not None and last_rebalance_ts is not None:
-        due_ts = next_fire_ts(policy.calendar_cron, last_rebalance_ts) or _NEVER_TS
+        due_ts = next_fire_ts(policy.calendar_cron, last_rebalance_ts)
     now_ts = snapshot.block.timestamp
     if ledger is None:
         return Circumstances(calendar_due_ts=due_ts, withdrawal=withdrawal)

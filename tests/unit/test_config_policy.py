@@ -130,7 +130,12 @@ def test_the_first_time_after(line, after, due):
 
 
 def test_a_time_that_never_comes():
-    assert next_fire_ts("0 0 30 2 *", ts("2026-11-20T09:00:00")) is None
+    with pytest.raises(ValueError, match="never fires"):
+        next_fire_ts("0 0 30 2 *", ts("2026-11-20T09:00:00"))
+
+
+def test_a_time_that_is_years_away():
+    assert next_fire_ts("0 0 29 2 *", ts("2028-03-01T00:00:00")) == ts("2032-02-29T00:00:00")
 
 
 @pytest.mark.parametrize("line", ["0 9 * * 8", "0 9 * * 5-2", "61 * * * *", "", "a b * * e"])
