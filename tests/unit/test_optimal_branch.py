@@ -124,7 +124,8 @@ def test_the_clock_stops_it() -> None:
     ticks = iter(range(1_000_000))
     made = market(0, 20, 100, gas=3.0, kappa=0.7)
     answer = solve(made, Limits(gap_e8=0, nodes=10**9, clock=lambda: next(ticks), until=25.0))
-    assert answer.nodes <= 60
+    # Two nodes a tick, and a third of the ticks is left for the rest.
+    assert 20 <= answer.nodes <= 36
     assert answer.gap > 0
 
 
