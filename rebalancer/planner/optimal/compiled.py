@@ -18,7 +18,8 @@ from numba.core import event
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _NO_WAY_IN: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 #: The modules whose functions are compiled into each other.
-_TOGETHER = ("compiled", "graph", "case", "terms", "dual", "newton", "recover", "rest", "charging")
+_KERNEL = ("case", "terms", "holdings", "dual", "newton", "recover", "rest", "charging")
+_TOGETHER = ("compiled", "graph", *_KERNEL)
 
 
 def compiled(function: _Function) -> _Function:

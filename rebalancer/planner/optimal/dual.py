@@ -18,7 +18,8 @@ import numpy as np
 from rebalancer.planner.optimal.case import Best, Case
 from rebalancer.planner.optimal.compiled import inner
 from rebalancer.planner.optimal.graph import Floats, Graph
-from rebalancer.planner.optimal.terms import holding, stake_term, trade
+from rebalancer.planner.optimal.holdings import rounded, with_holdings
+from rebalancer.planner.optimal.terms import stake_term, trade
 
 
 @inner
@@ -43,12 +44,7 @@ def evaluate(
         if second:
             for q in range(p + 1):
                 hessian[p, q] = 0.0
-    value, exact = 0.0, 0.0
-    for i in range(n):
-        if graph.stiff[i] > 0.0 or graph.owed[i] > 0.0:
-            smooth, true = _with_holding(graph, case, i, mu, x, best, gradient, hessian)
-            value += smooth
-            exact += true
+    value, exact = with_holdings(graph, case, mu, x, best, gradient, hessian)
     for j in range(m):
         square = x[n + j] * x[n + j] / (2.0 * graph.kappa)
         value += square
@@ -107,120 +103,6 @@ def best_swap(graph: Graph, k: int, x: Floats) -> tuple[int, float, float, float
         if t != 0.0:
             return side, arb, amount_in, amount_out, t
     return 1, 0.0, 0.0, 0.0, 0.0
-
-
-@inner
-def rounded(earned: float, mu: float) -> tuple[float, float, float]:
-    """``max(0, earned)`` rounded off over ``mu``, its slope, and its curvature."""
-    if earned <= 0.0:
-        return 0.0, 0.0, 0.0
-    if mu == 0.0:
-        return earned, 1.0, 0.0
-    if earned < mu:
-        return 0.5 * earned * earned / mu, earned / mu, 1.0 / mu
-    return earned - 0.5 * mu, 1.0, 0.0
-
-
-@inner
-def leaning(graph: Graph, i: int, x: Floats) -> float:
-    """What the factors charge for a unit of asset ``i``."""
-    lean = 0.0
-    for j in range(graph.load.shape[0]):
-        lean += graph.load[j, i] * x[graph.held.size + j]
-    return lean
-
-
-@inner
-def sale(
-    graph: Graph, case: Case, i: int, price: float, lean: float
-) -> tuple[float, float, float, float, float, float]:
-    """What selling asset ``i`` earns beyond keeping it, less its fee; then ``holding`` of selling.
-
-    Selling is to sell ``least_sold`` of it at least. Only of an asset that is better sold.
-    """
-    held, top = graph.held[i], case.top[i]
-    stay, _, _, _, _ = holding(graph, i, price, lean, held, max(top, held))
-    most = min(top, held - graph.least_sold[i])
-    value, y, give, off, bend = holding(graph, i, price, lean, 0.0, most)
-    return value - stay - case.fee[i], value, y, give, off, bend
-
-
-@inner
-def _with_holding(
-    graph: Graph,
-    case: Case,
-    i: int,
-    mu: float,
-    x: Floats,
-    best: Best,
-    gradient: Floats,
-    hessian: Floats,
-) -> tuple[float, float]:
-    """The term of an asset: kept or more of it at no cost, or sold for a fee."""
-    n, m = graph.held.size, graph.load.shape[0]
-    held, fee, lean = graph.held[i], case.fee[i], leaning(graph, i, x)
-    value, y, give, off, bend = holding(graph, i, x[i], lean, 0.0, case.top[i])
-    weight, true = 1.0, value
-    best.sale[i] = -inf
-    decided = fee == 0.0 and graph.least_sold[i] == 0.0
-    if not decided and held > 0.0 and (y < held or fee < 0.0):
-        if fee < inf:
-            earned, sold, y, give, off, bend = sale(graph, case, i, x[i], lean)
-            best.sale[i] = earned
-        else:
-            earned, sold = -1.0, 0.0
-        value, still, still_give, still_off, still_bend = holding(
-            graph, i, x[i], lean, held, max(case.top[i], held)
-        )
-        true = value
-        sharp = 0.0
-        if fee < 0.0:
-            value, true = sold, sold
-        else:
-            smooth, weight, sharp = rounded(earned, mu)
-            value += smooth
-            true += max(earned, 0.0)
-            _add_holding(
-                graph, i, 1.0 - weight, still, still_give, still_off, still_bend, gradient, hessian
-            )
-        if hessian.size > 0 and sharp > 0.0:
-            hessian[i, i] += sharp * (still - y) * (still - y)
-            for j in range(m):
-                slope = graph.load[j, i] * (still_off - off)
-                hessian[n + j, i] += sharp * slope * (still - y)
-                for p in range(j + 1):
-                    hessian[n + j, n + p] += sharp * slope * graph.load[p, i] * (still_off - off)
-    _add_holding(graph, i, weight, y, give, off, bend, gradient, hessian)
-    return value, true
-
-
-@inner
-def _add_holding(
-    graph: Graph,
-    i: int,
-    weight: float,
-    y: float,
-    give: float,
-    off: float,
-    bend: float,
-    gradient: Floats,
-    hessian: Floats,
-) -> None:
-    """Add ``weight`` of a holding's slopes."""
-    n = graph.held.size
-    if weight == 0.0:
-        return
-    gradient[i] += weight * (graph.held[i] - y)
-    second = hessian.size > 0
-    if second:
-        hessian[i, i] += weight * give
-    for j in range(graph.load.shape[0]):
-        load = weight * graph.load[j, i]
-        gradient[n + j] -= load * off
-        if second:
-            hessian[n + j, i] += load * bend
-            for p in range(j + 1):
-                hessian[n + j, n + p] += load * bend * graph.load[p, i]
 
 
 @inner

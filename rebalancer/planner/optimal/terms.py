@@ -25,28 +25,30 @@ def respond(
     stiff: float,
     above: Floats,
     rate: Floats,
+    i: int,
     toll: float,
     low: float,
     high: float,
 ) -> tuple[float, float, float]:
     """Maximise ``slope y - stiff/2 (y - target)^2 - tax(held - y)`` over ``low <= y <= high``.
 
-    ``toll`` is a tax on all that is sold, the tiers come on top. Returns y, the tax due there, and
+    Row ``i`` of ``above`` and ``rate`` are the tiers; ``toll`` is a tax on all that is sold, the
+    tiers come on top. Returns y, the tax due there, and
     by how much y grows per unit of slope.
     """
     y = target + slope / stiff
     give = 1.0 / stiff
-    if y < held and (above.size > 0 or toll > 0.0):
+    if y < held and (above.shape[1] > 0 or toll > 0.0):
         start, due = 0.0, toll
-        for tier in range(above.size + 1):
-            end = above[tier] if tier < above.size else inf
+        for tier in range(above.shape[1] + 1):
+            end = above[i, tier] if tier < above.shape[1] else inf
             y = target + (slope + due) / stiff
             if held - y < start:
                 y, give = held - start, 0.0
                 break
             if held - y <= end:
                 break
-            start, due = end, toll + rate[tier]
+            start, due = end, toll + rate[i, tier]
         if y > held:
             y, give = held, 0.0
     if y > high:
@@ -57,10 +59,10 @@ def respond(
     last = 0.0
     if y < held:
         tax = toll * (held - y)
-        for tier in range(above.size):
-            if held - y > above[tier]:
-                tax += (rate[tier] - last) * (held - y - above[tier])
-                last = rate[tier]
+        for tier in range(above.shape[1]):
+            if held - y > above[i, tier]:
+                tax += (rate[i, tier] - last) * (held - y - above[i, tier])
+                last = rate[i, tier]
     return y, tax, give
 
 
@@ -85,17 +87,26 @@ def holding(
         return value, -missing, give, -target, 0.0
     if stiff == 0.0:
         return price * held, 0.0, 0.0, 0.0, 0.0
-    y, tax, give = respond(
-        1.0 - price - lean,
-        held,
-        target,
-        stiff,
-        graph.tax_above[i],
-        graph.tax_rate[i],
-        graph.toll,
-        max(low, 0.0),
-        high,
-    )
+    above, rate, toll = graph.tax_above, graph.tax_rate, graph.toll
+    return kept(held, target, stiff, above, rate, i, toll, price, lean, max(low, 0.0), high)
+
+
+@inner
+def kept(
+    held: float,
+    target: float,
+    stiff: float,
+    above: Floats,
+    rate: Floats,
+    i: int,
+    toll: float,
+    price: float,
+    lean: float,
+    low: float,
+    high: float,
+) -> tuple[float, float, float, float, float]:
+    """``holding`` of a position of which nothing is owed."""
+    y, tax, give = respond(1.0 - price - lean, held, target, stiff, above, rate, i, toll, low, high)
     off = y - target
     value = y - price * (y - held) - 0.5 * stiff * off * off - tax - lean * off
     return value, y, give, off, give
