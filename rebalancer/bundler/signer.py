@@ -83,6 +83,7 @@ class LocalSigner:
                 hint="check the password, or the password file that belongs to this keystore",
             ) from None
         except (TypeError, KeyError, AttributeError, NotImplementedError):
+            # eth-keyfile: JSON of another shape, or a version or key derivation it does not know.
             raise ConfigError(
                 f"the file {path} is not a keystore", hint="it must be an encrypted keystore file"
             ) from None
