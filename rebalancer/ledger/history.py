@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, Select, func, select
 
 from rebalancer.ledger import log
-from rebalancer.ledger.schema import decisions, outcomes, submissions
+from rebalancer.ledger.schema import decisions
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import Amount, Plan, Price, Snapshot, Token
 
@@ -118,19 +118,6 @@ def _balances(
 
 def _executed(portfolio: str, up_to_block: int | None = None) -> Select[str | None, str]:
     """Plan and snapshot of decisions whose ``execute`` transaction succeeded."""
-    statement = (
-        select(decisions.c.plan_id, decisions.c.snapshot)
-        .join(submissions, submissions.c.plan_id == decisions.c.plan_id)
-        .join(outcomes, outcomes.c.tx_hash == submissions.c.tx_hash)
-        .where(
-            decisions.c.portfolio == portfolio,
-            decisions.c.mode == "execute",
-            submissions.c.purpose == "execute",
-            submissions.c.event.in_(log.latest_submissions()),
-            outcomes.c.event.in_(log.latest_transaction_events()),
-            outcomes.c.status == 1,
-        )
+    return select(decisions.c.plan_id, decisions.c.snapshot).where(
+        decisions.c.event.in_(log.executed(portfolio, up_to_block))
     )
-    if up_to_block is None:
-        return statement
-    return statement.where(outcomes.c.block_number <= up_to_block)

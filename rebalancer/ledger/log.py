@@ -14,8 +14,10 @@ from rebalancer.ledger.schema import (
     CONFIRMED,
     GENESIS,
     TRANSACTION_KINDS,
+    decisions,
     events,
     objects,
+    outcomes,
     submissions,
 )
 from rebalancer.model import digest, to_json
@@ -161,3 +163,26 @@ def bundle_of(connection: Connection, tx_hash: str) -> str | None:
 def latest_submissions() -> Select[int]:
     """Numbers of the events by which each transaction was stored last."""
     return select(func.max(submissions.c.event)).group_by(submissions.c.tx_hash)
+
+
+def executed(portfolio: str, up_to_block: int | None = None) -> Select[int]:
+    """Numbers of the events of decisions whose ``execute`` transaction succeeded.
+
+    With ``up_to_block`` by the end of that block.
+    """
+    statement = (
+        select(decisions.c.event)
+        .join(submissions, submissions.c.plan_id == decisions.c.plan_id)
+        .join(outcomes, outcomes.c.tx_hash == submissions.c.tx_hash)
+        .where(
+            decisions.c.portfolio == portfolio,
+            decisions.c.mode == "execute",
+            submissions.c.purpose == "execute",
+            submissions.c.event.in_(latest_submissions()),
+            outcomes.c.event.in_(latest_transaction_events()),
+            outcomes.c.status == 1,
+        )
+    )
+    if up_to_block is None:
+        return statement
+    return statement.where(outcomes.c.block_number <= up_to_block)

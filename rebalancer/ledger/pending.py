@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from rebalancer.ledger import log
-from rebalancer.ledger.schema import OPEN_KINDS, decisions, events, outcomes, submissions
+from rebalancer.ledger.schema import OPEN_KINDS, decisions, events, submissions
 from rebalancer.model import Bundle, Plan, SignedTransaction, TransactionOutcome
 
 
@@ -96,22 +96,8 @@ def last_rebalance_ts(
 
     With ``up_to_block`` the newest that was executed by the end of that block.
     """
-    statement = (
-        select(func.max(decisions.c.block_ts))
-        .select_from(decisions)
-        .join(submissions, submissions.c.plan_id == decisions.c.plan_id)
-        .join(outcomes, outcomes.c.tx_hash == submissions.c.tx_hash)
-        .where(
-            decisions.c.portfolio == portfolio,
-            decisions.c.mode == "execute",
-            submissions.c.purpose == "execute",
-            submissions.c.event.in_(log.latest_submissions()),
-            outcomes.c.event.in_(log.latest_transaction_events()),
-            outcomes.c.status == 1,
-        )
-    )
-    if up_to_block is not None:
-        statement = statement.where(outcomes.c.block_number <= up_to_block)
+    executed = log.executed(portfolio, up_to_block)
+    statement = select(func.max(decisions.c.block_ts)).where(decisions.c.event.in_(executed))
     return connection.execute(statement).scalar_one()
 
 
