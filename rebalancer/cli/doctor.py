@@ -73,6 +73,7 @@ def _patient(session: Session) -> Patient:
         lane=lambda: described(session),
         kill_guard=kill_guard(state_folder()),
         lease=lease,
+        claim=session.tenure.check,
     )
 
 

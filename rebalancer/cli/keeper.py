@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +25,6 @@ from rebalancer.errors import ConfigError, ExecutionError, LedgerError, Rebalanc
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
-    from rebalancer.config.portfolio import ResolvedPortfolio
     from rebalancer.keeper.cycle import CycleResult
     from rebalancer.keeper.reading import SharedReads
 
@@ -178,21 +178,24 @@ def _check_names(names: list[str]) -> None:
 
 
 def _check_no_tug_of_war(sessions: Sequence[Session]) -> None:
-    """Portfolios that want other shares of the same holdings would trade against each other."""
-    seen: list[ResolvedPortfolio] = []
-    for session in sessions:
-        mine = session.resolved
-        for other in seen:
-            here = (mine.network.chain_id, mine.portfolio.wallet.lower())
-            there = (other.network.chain_id, other.portfolio.wallet.lower())
-            both = set(mine.scheme.positions) & set(other.scheme.positions)
-            if here == there and both and mine.targets != other.targets:
-                raise ConfigError(
-                    f"{other.portfolio.name} and {mine.portfolio.name} want other shares of one"
-                    f" wallet's {', '.join(sorted(both))}: each would undo what the other does",
-                    hint="give each position of a wallet to one portfolio",
-                )
-        seen.append(mine)
+    """Portfolios that want other shares of the same holdings would trade against each other.
+
+    Those of other processes are found by the first cycle, see ``keeper.claims``.
+    """
+    from rebalancer.keeper.claims import claim_of, contested
+
+    for first, second in combinations(sessions, 2):
+        mine, other = second.resolved, first.resolved
+        both = contested(
+            claim_of(mine, second.portfolio_path), claim_of(other, first.portfolio_path)
+        )
+        same_wallet = mine.portfolio.wallet == other.portfolio.wallet
+        if both and same_wallet and mine.network.chain_id == other.network.chain_id:
+            raise ConfigError(
+                f"{other.portfolio.name} and {mine.portfolio.name} want other shares of one"
+                f" wallet's {', '.join(both)}: each would undo what the other does",
+                hint="give each position of a wallet to one portfolio",
+            )
 
 
 def _unexpected(error: Exception) -> RebalancerError:

@@ -14,6 +14,7 @@ from rebalancer.cli.options import (
     PortfolioOption,
     RpcUrlOption,
 )
+from rebalancer.errors import ConfigError
 
 AllOption = Annotated[
     bool, typer.Option("--all", help="The kill switch: every portfolio of this user, at once.")
@@ -59,23 +60,39 @@ def resume(
     rpc_url: RpcUrlOption = None,
     ledger: LedgerOption = None,
     every: AllOption = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="The wallet's positions are this portfolio's now.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Take a pause back; --all releases the kill switch, pauses of portfolios stay."""
+    """Take a pause back; --all releases the kill switch, pauses of portfolios stay.
+
+    With --take-over also hand the wallet's positions over to this portfolio: another one that
+    wants other shares of them, in whatever process, trades no more.
+    """
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import Session, state_folder
     from rebalancer.keeper.stop import release_all
     from rebalancer.ledger.consent import resume as record
 
-    name = None
+    name, lost = None, []
+    if every and take_over:
+        raise ConfigError("--take-over is about one portfolio", hint="leave --all away")
     if every:
         release_all(state_folder())
     else:
         session = Session.open(portfolio, networks, rpc_url, ledger)
         name = session.resolved.portfolio.name
+        if take_over:
+            with session.leases(None):
+                lost = [claim.portfolio for claim in session.tenure.take_over()]
         with session.ledger() as book:
             record(book, name)
     if json:
-        show_json({"paused": False, "portfolio": name})
-    else:
-        show(f"{name or 'the kill switch'} is released")
+        show_json({"paused": False, "portfolio": name, "taken_over_from": lost})
+        return
+    show(f"{name or 'the kill switch'} is released")
+    if take_over:
+        wallet = session.resolved.portfolio.wallet
+        from_whom = f", no longer by {', '.join(lost)}" if lost else ""
+        show(f"{wallet} is kept by {name} now{from_whom}")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rebalancer.bundler.follow import Pace
     from rebalancer.bundler.signer import Signer
     from rebalancer.evm.endpoints import Endpoints
+    from rebalancer.keeper.claims import Tenure
     from rebalancer.keeper.cycle import CycleResult, Evaluation
     from rebalancer.keeper.reading import Due, Reads
     from rebalancer.ledger.store import Ledger
@@ -181,6 +182,7 @@ class Session:
                     withdrawal,
                     owners,
                     reads,
+                    self.tenure.hold,
                 )
 
     @contextmanager
@@ -226,6 +228,15 @@ class Session:
             if sender is not None and sender.address.lower() != wallet.lower():
                 held.enter_context(hold_lease(folder, chain_id, sender.address))
             yield
+
+    @cached_property
+    def tenure(self) -> Tenure:
+        """This process's hold on the wallet's positions, which no two portfolios may pull at."""
+        from rebalancer.keeper.claims import Register, Tenure, claim_of
+
+        network, wallet = self.resolved.network, self.resolved.portfolio.wallet
+        register = Register(self.lease_folder(), network.chain_id, wallet)
+        return Tenure(register, claim_of(self.resolved, self.portfolio_path))
 
     def pace(self) -> Pace:
         """Waiting by this machine's clock; a local Anvil is asked more often."""

@@ -173,19 +173,22 @@ def run(
     withdrawal: Amount | None = None,
     owners: Sequence[Signer] = (),
     reads: Reads | None = None,
+    claim: Callable[[], None] = lambda: None,
 ) -> CycleResult:
     """A cycle that trades when it should; what an earlier run left open is settled first.
 
     ``signer`` and ``owners`` are the keys that are at hand, as for ``sign_plan``. ``reads`` reads
-    for several portfolios at once; what was sent makes it read again.
+    for several portfolios at once; what was sent makes it read again. ``claim`` raises while the
+    wallet's positions are another portfolio's: what was sent before is followed all the same.
     """
     portfolio = resolved.portfolio
     lane = lane or Lane(signer=signer)
     lane.guard()
-    lane = replace(lane, guard=_guard(lane, ledger, portfolio.name))
+    lane = replace(lane, guard=_guard(lane, ledger, portfolio.name, claim))
     recovered = recover(rpc, ledger, resolved.network.chain_id, portfolio.wallet, pace, lane)
     if recovered and reads is not None:
         reads.forget()
+    claim()
     check_not_paused(ledger, portfolio.name)
     last_ts = ledger.last_rebalance_ts(portfolio.name)
     check_not_stopped(ledger, portfolio.name)
@@ -242,11 +245,14 @@ def check_not_paused(ledger: Ledger, portfolio: str) -> None:
         )
 
 
-def _guard(lane: Lane, ledger: Ledger, portfolio: str) -> Callable[[], None]:
+def _guard(
+    lane: Lane, ledger: Ledger, portfolio: str, claim: Callable[[], None]
+) -> Callable[[], None]:
     """The lane's guard, and that of the portfolio: a pause holds what was not sent yet."""
 
     def check() -> None:
         lane.guard()
+        claim()
         check_not_paused(ledger, portfolio)
         check_not_stopped(ledger, portfolio)
 

@@ -233,6 +233,7 @@ _CHECKS: tuple[tuple[str, Callable[[Patient], str | Check]], ...] = (
     ("gas purse", _gas_purse),
     ("lane", standing.lane),
     ("ledger", _ledger),
+    ("claim", standing.claim),
     ("nonce", standing.nonce),
     ("approvals", standing.approvals),
     ("order", standing.order),

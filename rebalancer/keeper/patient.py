@@ -35,7 +35,8 @@ class Patient:
 
     ``keys`` are those at hand. ``ledger`` says where the ledger is; ``book`` opens it, None where
     there is none yet. ``lane`` says which way transactions take. ``kill_guard`` raises Paused while
-    the kill switch is set, ``lease`` LeaseHeld while another process acts for the wallet.
+    the kill switch is set, ``lease`` LeaseHeld while another process acts for the wallet,
+    ``claim`` ConfigError while its positions are another portfolio's.
     """
 
     rpc: Endpoints
@@ -46,3 +47,4 @@ class Patient:
     lane: Callable[[], str]
     kill_guard: Callable[[], None]
     lease: Callable[[], None]
+    claim: Callable[[], None]

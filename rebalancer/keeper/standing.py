@@ -82,6 +82,12 @@ def lane(patient: Patient) -> str:
     return patient.lane()
 
 
+def claim(patient: Patient) -> str:
+    """Whether another portfolio trades for the wallet; raises ConfigError where it pulls."""
+    patient.claim()
+    return "no other portfolio wants other shares of the wallet's positions"
+
+
 def nonce(patient: Patient) -> str | Check:
     """Whose nonce is used next, what is still out, and whether another process acts right now."""
     try:

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,24 +63,32 @@ def test_lease__held__skips(drifted: Workspace, devchain: DevChain) -> None:
     assert nonce(devchain) == start
 
 
-def test_runs_by_schedule__stops_on_sigterm(drifted: Workspace, devchain: DevChain) -> None:
-    drifted.edit(drifted.portfolio, "schedule: {every: 5m}", "schedule: {every: 1s}")
-    args = ["-p", str(drifted.portfolio), "--rpc-url", drifted.rpc_url, "--execute", "--json"]
+@contextmanager
+def keeping(place: Workspace) -> Iterator[subprocess.Popen[str]]:
+    """A keeper that trades, in a process of its own; gone afterwards."""
+    args = ["-p", str(place.portfolio), "--rpc-url", place.rpc_url, "--execute", "--json"]
     process = subprocess.Popen(
         [COMMAND, "keeper", *args],
-        cwd=drifted.folder,
+        cwd=place.folder,
         env=dict(os.environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_runs_by_schedule__stops_on_sigterm(drifted: Workspace, devchain: DevChain) -> None:
+    drifted.edit(drifted.portfolio, "schedule: {every: 5m}", "schedule: {every: 1s}")
+    with keeping(drifted) as process:
         assert process.stdout is not None
         cycles = [json.loads(process.stdout.readline()) for _ in range(3)]
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
-    finally:
-        process.kill()
     assert process.returncode == 0
     assert err.endswith("stopped\n")
     assert [cycle["decision"] for cycle in cycles] == ["rebalance", "hold", "hold"]
@@ -135,14 +145,84 @@ def second_of(workspace: Workspace) -> str:
 def test_two_portfolios__other_shares_of_one_wallet__never_trade_against_each_other(
     drifted: Workspace, devchain: DevChain
 ) -> None:
-    start, path = nonce(devchain), second_of(drifted)
-    text = Path(path).read_text().replace("WBTC, target: 20%", "WBTC, target: 30%")
-    Path(path).write_text(text.replace("USDC, target: 20%", "USDC, target: 10%"))
+    start, path = nonce(devchain), rival_of(drifted)
     result = drifted.run("keeper", "--once", "--execute", "-p", path)
     assert result.code == 2
     assert "second and treasury want other shares of one wallet's" in result.err
     assert nonce(devchain) == start
     assert drifted.run("keeper", "--once", "-p", path).code == 0, "a dry run may compare them"
+
+
+def rival_of(workspace: Workspace) -> str:
+    """Another portfolio that wants other shares of the same wallet; its path."""
+    path = second_of(workspace)
+    text = Path(path).read_text().replace("WBTC, target: 20%", "WBTC, target: 30%")
+    Path(path).write_text(text.replace("USDC, target: 20%", "USDC, target: 10%"))
+    return path
+
+
+def test_two_processes__other_shares_of_one_wallet__one_keeps_it_until_it_is_handed_over(
+    drifted: Workspace, devchain: DevChain
+) -> None:
+    drifted.edit(drifted.portfolio, "schedule: {every: 5m}", "schedule: {every: 1s}")
+    path = rival_of(drifted)
+    rival = ("-p", path, "--rpc-url", drifted.rpc_url)
+    with keeping(drifted) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["decision"] == "rebalance"
+        start = nonce(devchain)
+
+        while (refused := drifted.bare("rebalance", "--execute", *rival)).code == 7:
+            pass  # the keeper's cycle is at work
+        assert refused.code == 2
+        assert "is kept by the portfolio treasury" in refused.err
+        assert f"rebalancer resume --take-over -p {path}" in refused.err
+        claim = next(
+            check
+            for check in drifted.bare("doctor", "--json", *rival).json["checks"]
+            if check["name"] == "claim"
+        )
+        assert (claim["exit_code"], "kept by the portfolio treasury" in claim["detail"]) == (
+            2,
+            True,
+        )
+        assert drifted.bare("rebalance", *rival).code == 0, "a dry run may compare them"
+        assert nonce(devchain) == start
+
+        while (taken := drifted.bare("resume", "--take-over", *rival)).code == 7:
+            pass
+        assert taken.code == 0
+        assert taken.out.endswith(f"{WALLET} is kept by second now, no longer by treasury\n")
+        out, _ = process.communicate(timeout=30)
+        last = json.loads(out.splitlines()[-1])
+        assert last["follow_up"].startswith("halted this portfolio")
+        assert "is kept by the portfolio second" in last["error"]["message"]
+        assert process.returncode == 2
+    assert nonce(devchain) == start
+    assert drifted.bare("rebalance", "--execute", *rival).code == 0
+    assert nonce(devchain) > start
+    assert drifted.run("rebalance", "--execute").code == 2
+    assert drifted.run("rebalance").code == 0
+
+
+def test_file_edited_while_its_keeper_runs__the_keeper_does_not_undo_it(
+    drifted: Workspace, devchain: DevChain
+) -> None:
+    drifted.edit(drifted.portfolio, "schedule: {every: 5m}", "schedule: {every: 1s}")
+    with keeping(drifted) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["decision"] == "rebalance"
+        drifted.edit(drifted.portfolio, "WBTC, target: 20%", "WBTC, target: 30%")
+        drifted.edit(drifted.portfolio, "USDC, target: 20%", "USDC, target: 10%")
+        while (done := drifted.run("rebalance", "--execute")).code == 7:
+            pass
+        assert done.code == 0
+        traded = nonce(devchain)
+        out, _ = process.communicate(timeout=30)
+        assert process.returncode == 2
+        message = json.loads(out.splitlines()[-1])["error"]["message"]
+        assert "portfolio.yaml was changed and traded by another run" in message
+    assert nonce(devchain) == traded
 
 
 def test_two_portfolios__dry__are_of_one_block(drifted: Workspace, devchain: DevChain) -> None:

@@ -1,0 +1,211 @@
+"""Claims on a wallet: two portfolios that pull at it are never both let in, however they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rebalancer.config.load import load_portfolio
+from rebalancer.errors import ConfigError, LedgerError
+from rebalancer.keeper.claims import Claim, Register, Tenure, claim_of, contested
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = (ROOT / "portfolio.example.yaml").read_text()
+WALLET = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+WATCHED = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+RENAMED = ("name: treasury", "name: second")
+OTHER_SHARES = [
+    ("WETH, target: 40%", "WETH, target: 50%"),
+    ("WBTC, target: 20%", "WBTC, target: 10%"),
+]
+ALL = ("USDC", "WBTC", "WETH", "uniswap_v2:USDC/WETH")
+
+Edits = list[tuple[str, str]]
+
+
+def claim(file: Path, *edits: tuple[str, str]) -> Claim:
+    """The claim of the example with ``edits``, as it then lies in ``file``."""
+    text = EXAMPLE
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new, 1)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    return claim_of(load_portfolio(file, ROOT / "networks.yaml"), file)
+
+
+@pytest.fixture
+def register(tmp_path: Path) -> Register:
+    return Register(tmp_path, 1, WALLET)
+
+
+@pytest.mark.parametrize(
+    ("edits", "fought_over"),
+    [
+        pytest.param([], (), id="the same"),
+        pytest.param([("band: 3%", "band: 1%"), ("every: 1h", "every: 2h")], (), id="other rules"),
+        pytest.param(OTHER_SHARES, ALL, id="other shares"),
+        pytest.param([("# gas_reserve", "gas_reserve")], ALL, id="ether counts too"),
+        pytest.param(
+            [("numeraire: USD", f'numeraire: USD\nwatch: ["{WATCHED}"]')], ALL, id="more wallets"
+        ),
+        pytest.param(
+            [
+                ("  - {token: WETH, target: 40%}\n", ""),
+                ("  - {token: USDC, target: 20%}\n", ""),
+                ("WBTC, target: 20%", "DAI, target: 80%"),
+                ("WETH/USDC", "WETH/USDT"),
+            ],
+            (),
+            id="other positions",
+        ),
+    ],
+)
+def test_contested__what_two_files_pull_at(
+    tmp_path: Path, edits: Edits, fought_over: tuple[str, ...]
+) -> None:
+    mine = claim(tmp_path / "a.yaml")
+    other = claim(tmp_path / "b.yaml", RENAMED, *edits)
+    assert contested(mine, other) == contested(other, mine) == fought_over
+
+
+def test_enter__another_portfolio_with_other_shares__kept_out_until_it_takes_over(
+    tmp_path: Path, register: Register
+) -> None:
+    mine = claim(tmp_path / "a.yaml")
+    other = claim(tmp_path / "b.yaml", RENAMED, *OTHER_SHARES)
+    register.enter(mine)
+    with pytest.raises(ConfigError, match=r"is kept by the portfolio treasury \(.*a\.yaml\)") as no:
+        register.enter(other)
+    assert f"`rebalancer resume --take-over -p {tmp_path / 'b.yaml'}`" in no.value.hint
+    assert register.claims() == (mine,)
+    assert register.take_over(other) == (mine,)
+    register.enter(other)
+    with pytest.raises(ConfigError, match="is kept by the portfolio second"):
+        register.enter(mine)
+    assert register.claims() == (other,)
+
+
+def test_enter__other_positions__both_stay(tmp_path: Path, register: Register) -> None:
+    mine = Claim("a", str(tmp_path / "a.yaml"), ("WETH", "USDC"), "1")
+    other = Claim("b", str(tmp_path / "b.yaml"), ("WBTC",), "2")
+    both = Claim("c", str(tmp_path / "c.yaml"), ("WBTC", "WETH"), "3")
+    register.enter(mine)
+    register.enter(other)
+    register.enter(mine)
+    assert set(register.claims()) == {mine, other}
+    with pytest.raises(ConfigError, match="wants other shares of its W"):
+        register.enter(both)
+    assert set(register.take_over(both)) == {mine, other}
+
+
+def test_enter__file_that_was_edited__stands_in_for_itself(
+    tmp_path: Path, register: Register
+) -> None:
+    register.enter(claim(tmp_path / "a.yaml"))
+    edited = claim(tmp_path / "a.yaml", RENAMED, *OTHER_SHARES)
+    register.enter(edited)
+    assert register.claims() == (edited,)
+
+
+def test_enter__file_that_was_moved__stands_in_for_itself__a_copy_does_not(
+    tmp_path: Path, register: Register
+) -> None:
+    register.enter(claim(tmp_path / "old" / "a.yaml"))
+    moved = claim(tmp_path / "new" / "a.yaml", *OTHER_SHARES)
+    with pytest.raises(ConfigError, match="treasury"):
+        register.enter(moved)
+    (tmp_path / "old" / "a.yaml").unlink()
+    register.enter(moved)
+    assert register.claims() == (moved,)
+    renamed = claim(tmp_path / "new" / "b.yaml", RENAMED)
+    (tmp_path / "new" / "a.yaml").unlink()
+    with pytest.raises(ConfigError, match="treasury"):
+        register.enter(renamed)  # a process may still run by the file that is gone
+
+
+def test_tenure__in_the_same_process__gives_way_to_nothing_silently(
+    tmp_path: Path, register: Register
+) -> None:
+    mine = claim(tmp_path / "a.yaml")
+    tenure = Tenure(register, mine)
+    tenure.hold()
+    tenure.hold()
+    register.enter(claim(tmp_path / "a.yaml", *OTHER_SHARES))
+    with pytest.raises(ConfigError, match=r"a\.yaml was changed and traded by another run"):
+        tenure.hold()
+    other = claim(tmp_path / "b.yaml", RENAMED)
+    register.take_over(other)
+    assert register.claims() == (other,)
+    tenure.hold()  # it wants the same: nobody undoes anything
+    assert set(register.claims()) == {mine, other}
+
+
+def test_tenure__taken_over_while_it_runs__trades_no_more(
+    tmp_path: Path, register: Register
+) -> None:
+    tenure = Tenure(register, claim(tmp_path / "a.yaml"))
+    tenure.hold()
+    register.take_over(claim(tmp_path / "b.yaml", RENAMED, *OTHER_SHARES))
+    with pytest.raises(ConfigError, match="is kept by the portfolio second"):
+        tenure.hold()
+    with pytest.raises(ConfigError, match="is kept by the portfolio second"):
+        Tenure(register, claim(tmp_path / "a.yaml")).check()
+
+
+def test_other_wallets_and_chains__have_registers_of_their_own(tmp_path: Path) -> None:
+    Register(tmp_path, 1, WALLET).enter(claim(tmp_path / "a.yaml"))
+    other = claim(tmp_path / "b.yaml", RENAMED, *OTHER_SHARES)
+    Register(tmp_path, 10, WALLET).enter(other)
+    Register(tmp_path, 1, WATCHED).enter(other)
+    with pytest.raises(ConfigError):
+        Register(tmp_path, 1, WALLET.lower()).enter(other)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"portfolio": "x"}]', "\xff"])
+def test_damaged__nobody_trades(tmp_path: Path, register: Register, text: str) -> None:
+    mine = claim(tmp_path / "a.yaml")
+    register.enter(mine)
+    (path,) = tmp_path.glob("*.claims.json")
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(LedgerError, match="cannot be read") as no:
+        register.enter(mine)
+    assert "delete that file" in no.value.hint
+    path.unlink()
+    register.enter(mine)
+
+
+def test_folder_that_cannot_be_written__one_line(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="cannot be written"):
+        Register(tmp_path / "missing", 1, WALLET).enter(claim(tmp_path / "a.yaml"))
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from rebalancer.keeper.claims import Claim, Register
+register = Register(Path(sys.argv[1]), 1, sys.argv[2])
+print("ready", flush=True)
+while True:
+    for wants in "ab":
+        register.enter(Claim(wants * 10_000, "/nowhere/a.yaml", ("WETH",), wants))
+"""
+
+
+def test_killed_while_writing__the_register_is_whole(tmp_path: Path, register: Register) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path), WALLET]
+    for _ in range(3):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
+            while not register.claims():
+                pass
+            os.kill(writer.pid, signal.SIGKILL)
+        (found,) = register.claims()
+        assert found.portfolio == found.wants * 10_000
+    register.enter(Claim("c", "/nowhere/a.yaml", ("WETH",), "c"))
