@@ -13,6 +13,7 @@ RebalancerError                1
     ReconciliationMismatch
   LeaseHeld                    7   skip the cycle; another process acts for the wallet
   Paused                       8   skip the cycle; a person has stopped the trading
+  Stopped                    130   leave; a person wants this process to end
 """
 
 from __future__ import annotations
@@ -139,3 +140,9 @@ class Paused(RebalancerError):
     """A person has stopped the trading, of a portfolio or of all; it stays so until resumed."""
 
     exit_code = 8
+
+
+class Stopped(RebalancerError):
+    """This process was told to end, by Ctrl-C or SIGTERM; what is out is the next one's."""
+
+    exit_code = 130

@@ -19,7 +19,7 @@ def await_final(desk: Desk, outcomes: Sequence[TransactionOutcome]) -> Head | tu
 
     Returns the head at which they are final, or the hashes of those that a reorganisation took: no
     longer in a block, which the node must show several times in a row, or in another one. Raises
-    RpcUnavailable when node or chain stand still.
+    RpcUnavailable when node or chain stand still, Stopped when the process is to end.
     """
     watch = Watch(desk.pace, outcomes[-1].tx_hash)
     missed = dict.fromkeys((outcome.tx_hash for outcome in outcomes), 0)
@@ -36,7 +36,7 @@ def await_final(desk: Desk, outcomes: Sequence[TransactionOutcome]) -> Head | tu
                 return head
         except (RpcUnavailable, RpcError) as error:
             watch.failed(error)
-        desk.pace.rest()
+        watch.rest()
 
 
 def is_gone(desk: Desk, outcome: TransactionOutcome) -> bool:

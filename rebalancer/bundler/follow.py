@@ -73,8 +73,8 @@ def follow(
     ever will be, or EARLIER (not for the ``first`` of a bundle). What it sends is stored before:
     versions of this nonce, and by a lane that sends all together the rest. Raises NonceConflict
     when the nonce stays blocked, ExecutionError when the transaction is refused, RpcUnavailable
-    when node or chain stand still, and what the lane's guard raises; the transaction stays open in
-    all of these cases.
+    when node or chain stand still, Stopped when the process is to end, and what the lane's guard
+    raises; the transaction stays open in all of these cases.
     """
     return _Follow(desk, plan, bundle, versions, rest, first).run()
 
@@ -125,7 +125,7 @@ class _Follow:
                     return ending
             except (RpcUnavailable, RpcError) as error:
                 watch.failed(error)
-            self._desk.pace.rest()
+            watch.rest()
 
     @property
     def _newest(self) -> SignedTransaction:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,9 +18,15 @@ from rebalancer.cli.options import (
     NetworksOption,
     RpcUrlOption,
 )
-from rebalancer.cli.signals import stop_event
-from rebalancer.cli.slices import LOOK_EVERY_S, LookAfter, summary
-from rebalancer.errors import ConfigError, ExecutionError, LedgerError, RebalancerError
+from rebalancer.cli.signals import Stop, stop_event
+from rebalancer.cli.slices import LEFT_AT_ONCE, LOOK_EVERY_S, LookAfter, summary
+from rebalancer.errors import (
+    ConfigError,
+    ExecutionError,
+    LedgerError,
+    RebalancerError,
+    Stopped,
+)
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
@@ -45,7 +50,8 @@ def keeper(
 ) -> None:
     """Run each portfolio's cycle by its schedule; dry runs unless --execute.
 
-    Ctrl-C or SIGTERM lets the cycle at work finish. A ledger error stops everything; a wrong
+    Ctrl-C or SIGTERM lets the cycle at work finish, or leaves what the chain does not mine within
+    seconds to the next start; a second one leaves at once. A ledger error stops everything; a wrong
     configuration or, with --execute, an execution error halts its portfolio; other errors skip a
     cycle. Exits with the worst code of the portfolios' last cycles.
     """
@@ -56,7 +62,7 @@ def keeper(
     _check_names([session.resolved.portfolio.name for session in sessions])
     if execute:
         _check_no_tug_of_war(sessions)
-    stop = Event() if once else stop_event()
+    stop = Stop() if once else stop_event(LEFT_AT_ONCE)
     reads = SharedReads()
     watches = [Watch(session, execute, json, stop, reads) for session in sessions]
 
@@ -97,7 +103,7 @@ class Watch:
     """One portfolio under the keeper: what its cycles said, and whether it is halted."""
 
     def __init__(
-        self, session: Session, execute: bool, as_json: bool, stop: Event, reads: SharedReads
+        self, session: Session, execute: bool, as_json: bool, stop: Stop, reads: SharedReads
     ) -> None:
         from rebalancer.keeper.reading import Turn
 
@@ -116,7 +122,11 @@ class Watch:
         if self.halted:
             return
         try:
-            result = self.session.cycle(self._execute, reads=self._reads)
+            result = self.session.cycle(self._execute, reads=self._reads, stop=self._stop)
+        except Stopped as error:
+            self.exit_code = 0
+            self._told(error, "left to the next start")
+            return
         except RebalancerError as error:
             self._failed(error)
             return
@@ -134,8 +144,6 @@ class Watch:
         self._say(document, "; ".join([_summary(result) + summary(result), *changed]))
 
     def _failed(self, error: RebalancerError) -> None:
-        from rebalancer.cli.output import error_document, way_out
-
         self.exit_code = error.exit_code
         follow_up = "skipped this cycle"
         if isinstance(error, LedgerError):
@@ -145,6 +153,11 @@ class Watch:
         elif self._halts(error):
             follow_up = "halted this portfolio until the keeper is restarted"
             self.halted = True
+        self._told(error, follow_up)
+
+    def _told(self, error: RebalancerError, follow_up: str) -> None:
+        from rebalancer.cli.output import error_document, way_out
+
         follows = f"; way out: {way_out(error)}"
         self._say(
             {"portfolio": self.name, "error": error_document(error), "follow_up": follow_up},

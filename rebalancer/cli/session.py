@@ -19,6 +19,7 @@ from rebalancer.errors import ConfigError, NonceConflict
 if TYPE_CHECKING:
     from rebalancer.bundler.follow import Pace
     from rebalancer.bundler.signer import Signer
+    from rebalancer.cli.signals import Stop
     from rebalancer.evm.endpoints import Endpoints
     from rebalancer.keeper.claims import Tenure
     from rebalancer.keeper.cycle import CycleResult, Evaluation
@@ -158,9 +159,16 @@ class Session:
             return ()
 
     def cycle(
-        self, execute: bool, withdrawal: Amount | None = None, reads: Reads | None = None
+        self,
+        execute: bool,
+        withdrawal: Amount | None = None,
+        reads: Reads | None = None,
+        stop: Stop | None = None,
     ) -> CycleResult:
-        """One keeper cycle, holding the lease of whoever's nonce it may use while it may send."""
+        """One keeper cycle, holding the lease of whoever's nonce it may use while it may send.
+
+        Raises Stopped some seconds after ``stop`` was told, with what is out in the ledger.
+        """
         from rebalancer.cli.keys import open_keys
         from rebalancer.cli.lane import open_lane
         from rebalancer.keeper.cycle import run, run_dry
@@ -171,7 +179,7 @@ class Session:
             keys = open_keys(self)
             with self.leases(keys.signer):
                 lane = open_lane(self, keys.signer)
-                pace, owners = self.pace(), keys.owners
+                pace, owners = self.pace(stop), keys.owners
                 return run(
                     self.rpc,
                     self.resolved,
@@ -238,12 +246,13 @@ class Session:
         register = Register(self.lease_folder(), network.chain_id, wallet)
         return Tenure(register, claim_of(self.resolved, self.portfolio_path))
 
-    def pace(self) -> Pace:
-        """Waiting by this machine's clock; a local Anvil is asked more often."""
+    def pace(self, stop: Stop | None = None) -> Pace:
+        """Waiting by this machine's clock, until ``stop``; a local Anvil is asked more often."""
         from rebalancer.bundler.follow import Pace
 
         poll_s = 0.05 if self.anvil_instance else 1.0
-        return Pace(clock=time.monotonic, sleep=time.sleep, poll_s=poll_s)
+        told_s = (lambda: None) if stop is None else stop.told_s
+        return Pace(clock=time.monotonic, sleep=time.sleep, poll_s=poll_s, told_s=told_s)
 
     def ledger_place(self) -> str:
         """Where the ledger is: --ledger, REBALANCER_LEDGER, or beside the portfolio file.

@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from _thread import start_new_thread
 from threading import Event
+from types import FrameType
+
+#: A wrapper may pass the signal on that the terminal sent to us too: that is one press.
+_SAME_PRESS_S = 0.5
+_INTERRUPTED = 130
 
 
-def stop_event() -> Event:
-    """An event that SIGINT and SIGTERM set from now on, instead of interrupting."""
-    stop = Event()
+class Stop(Event):
+    """Set once somebody wants this process to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at: float | None = None
+
+    def told_s(self) -> float | None:
+        """Seconds since somebody wanted it; None before."""
+        return None if self._told_at is None else time.monotonic() - self._told_at
+
+    def tell(self) -> None:
+        """Want it; safe in a signal handler."""
+        if self._told_at is None:
+            self._told_at = time.monotonic()
+        # Not set() itself: the thread that is interrupted may hold the event's lock just now.
+        start_new_thread(self.set, ())
+
+
+def stop_event(at_once: str | None = None) -> Stop:
+    """An event that SIGINT and SIGTERM set from now on, instead of interrupting.
+
+    With ``at_once`` a second one ends the process where it stands, with that line: for work that
+    may be killed at any point, and goes on with the next run.
+    """
+    stop = Stop()
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        told_s = stop.told_s()
+        if at_once is not None and told_s is not None and told_s > _SAME_PRESS_S:
+            os.write(2, f"{at_once}\n".encode())
+            os._exit(_INTERRUPTED)
+        stop.tell()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, heard)
     return stop

@@ -7,7 +7,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from rebalancer.cli.signals import stop_event
-from rebalancer.errors import LeaseHeld, PlanError, ReadError, RebalancerError
+from rebalancer.errors import LeaseHeld, PlanError, ReadError, RebalancerError, Stopped
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
@@ -20,6 +20,8 @@ _AGAIN: dict[Clock, int] = {"seconds": 60, "blocks": 5}
 #: The keeper looks whether a slice is due so often, in seconds; that reads one block header.
 LOOK_EVERY_S = 15
 _SILENT_S = 5.0
+#: What a second Ctrl-C says, and it is true at any point: see docs/bundler.md.
+LEFT_AT_ONCE = "left at once; what was sent is in the ledger, and the next run follows it first"
 
 
 def drive(
@@ -27,13 +29,14 @@ def drive(
 ) -> tuple[CycleResult, ...]:
     """Slice after slice until the order ends, needs a person, or somebody stops us.
 
-    Ctrl-C and SIGTERM let the slice at work finish; the order stays open, and the next run goes on
-    with it. A cycle that fails for want of an acceptable plan or of an answer is tried again.
+    Ctrl-C and SIGTERM let the slice at work finish, unless the chain keeps it waiting; the order
+    stays open, and the next run goes on with it. A cycle that fails for want of an acceptable plan
+    or of an answer is tried again.
     """
     results, order, not_before = [first], first.order, 0
     if order is None or order.state != "open":
         return (first,)
-    stop = stop_event()
+    stop = stop_event(LEFT_AT_ONCE)
     while order is not None and order.state == "open":
         now = _wait(session, order, not_before, stop, say)
         if now is None:
@@ -44,7 +47,10 @@ def drive(
             break
         not_before = now + _again(order.order)
         try:
-            results.append(session.cycle(execute=True))
+            results.append(session.cycle(execute=True, stop=stop))
+        except Stopped as error:
+            say(f"{error}; {error.hint}")
+            continue
         except (PlanError, ReadError, LeaseHeld) as error:
             say(f"{type(error).__name__}: {error}; tried again later")
             continue

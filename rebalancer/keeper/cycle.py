@@ -180,6 +180,7 @@ def run(
     ``signer`` and ``owners`` are the keys that are at hand, as for ``sign_plan``. ``reads`` reads
     for several portfolios at once; what was sent makes it read again. ``claim`` raises while the
     wallet's positions are another portfolio's: what was sent before is followed all the same.
+    Raises Stopped where ``pace`` has it: nothing new is signed then, and what is out stays open.
     """
     portfolio = resolved.portfolio
     lane = lane or Lane(signer=signer)
@@ -213,9 +214,11 @@ def run(
         return CycleResult(
             recovered, evaluation, decision_id, rehearsed, awaits_approval=True, order=order
         )
+    pace.check()
     prepared = sign_plan(rpc, resolved, plan, signer, owners)
     if isinstance(prepared, Proposed):
         return CycleResult(recovered, evaluation, decision_id, proposed=prepared, order=order)
+    pace.check()
     check_not_paused(ledger, portfolio.name)
     if consent is not None:
         use_approval(ledger, consent, digest(plan) if order is None else order.order_id)

@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rpc_proxy import Exchange, Proxy, hang, honest
 
 if TYPE_CHECKING:
     from conftest import Workspace
@@ -21,6 +24,14 @@ if TYPE_CHECKING:
 
 WALLET = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 COMMAND = str(Path(sys.executable).parent / "rebalancer")
+
+
+@pytest.fixture
+def proxy(devchain: DevChain) -> Iterator[Proxy]:
+    """A node in front of the chain, whose answers a test may spoil."""
+    found = Proxy(devchain.url)
+    yield found
+    found.close()
 
 
 def nonce(chain: DevChain) -> int:
@@ -64,9 +75,10 @@ def test_lease__held__skips(drifted: Workspace, devchain: DevChain) -> None:
 
 
 @contextmanager
-def keeping(place: Workspace) -> Iterator[subprocess.Popen[str]]:
+def keeping(place: Workspace, rpc_url: str | None = None) -> Iterator[subprocess.Popen[str]]:
     """A keeper that trades, in a process of its own; gone afterwards."""
-    args = ["-p", str(place.portfolio), "--rpc-url", place.rpc_url, "--execute", "--json"]
+    url = rpc_url or place.rpc_url
+    args = ["-p", str(place.portfolio), "--rpc-url", url, "--execute", "--json"]
     process = subprocess.Popen(
         [COMMAND, "keeper", *args],
         cwd=place.folder,
@@ -93,6 +105,95 @@ def test_runs_by_schedule__stops_on_sigterm(drifted: Workspace, devchain: DevCha
     assert err.endswith("stopped\n")
     assert [cycle["decision"] for cycle in cycles] == ["rebalance", "hold", "hold"]
     assert drifted.run("audit", "reconcile").code == 0
+
+
+def until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        time.sleep(0.05)
+
+
+def open_transactions(place: Workspace) -> list[str]:
+    from rebalancer.cli.session import Session
+
+    session = Session.open(place.portfolio, rpc_url=place.rpc_url)
+    with session.ledger(create=False) as book:
+        bundles = book.open_bundles(1, WALLET)
+    return [tx.tx_hash for _, bundle in bundles for tx in bundle.transactions]
+
+
+def goes_on(place: Workspace) -> Any:
+    """The next start: it settles what was left open, and the record is true."""
+    result = place.run("keeper", "--once", "--execute", "--json")
+    assert result.code == 0, result.out
+    assert place.run("audit", "reconcile").code == 0
+    assert open_transactions(place) == []
+    return result.json
+
+
+def test_no_block_comes__ctrl_c__leaves_what_was_sent_to_the_next_start(
+    drifted: Workspace, devchain: DevChain
+) -> None:
+    """Without it the keeper waits for the chain for three minutes."""
+    start = nonce(devchain)
+    devchain.rpc.call("evm_setAutomine", False)
+    with keeping(drifted) as process:
+        until(lambda: nonce(devchain) > start)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    left = json.loads(out)
+    assert (process.returncode, err.splitlines()[-1]) == (0, "stopped")
+    assert (left["error"]["type"], left["follow_up"]) == ("Stopped", "left to the next start")
+    still_open = open_transactions(drifted)
+    assert still_open[0] in left["error"]["message"]
+
+    devchain.rpc.batch([("evm_setAutomine", (True,)), ("anvil_mine", ())])
+    then = goes_on(drifted)
+    assert [t["tx_hash"] for t in then["recovered"][0]["transactions"]] == still_open
+    assert then["decision"] == "hold"
+
+
+def test_silent_node__second_ctrl_c__leaves_at_once_and_loses_nothing(
+    drifted: Workspace, devchain: DevChain, proxy: Proxy
+) -> None:
+    start = nonce(devchain)
+    proxy.misbehave(lambda exchange: (hang if exchange.proxy.sent else honest)(exchange))
+    with keeping(drifted, proxy.url) as process:
+        until(lambda: bool(proxy.sent))
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)  # sooner it would be the same press
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1].startswith("left at once; what was sent is in the ledger")
+    still_open = open_transactions(drifted)
+    assert len(still_open) == 2
+
+    then = goes_on(drifted)
+    assert [t["tx_hash"] for t in then["recovered"][0]["transactions"]] == still_open
+    assert nonce(devchain) == start + 2, "nothing was sent twice"
+
+
+def test_ctrl_c_before_anything_was_signed__nothing_is(
+    drifted: Workspace, devchain: DevChain, proxy: Proxy
+) -> None:
+    """Told to stop while it reads and plans, a keeper sends nothing more."""
+    start, begun, told = nonce(devchain), threading.Event(), threading.Event()
+
+    def slow(exchange: Exchange) -> None:
+        begun.set()
+        told.wait(30)
+        honest(exchange)
+
+    proxy.misbehave(slow)
+    with keeping(drifted, proxy.url) as process:
+        begun.wait(30)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        told.set()
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "before anything was signed" in json.loads(out)["error"]["message"]
+    assert (open_transactions(drifted), nonce(devchain)) == ([], start)
 
 
 def test_two_of_one_name__refused_before_anything_runs(drifted: Workspace) -> None:

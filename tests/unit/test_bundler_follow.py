@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from rebalancer.bundler.follow import (
 )
 from rebalancer.bundler.head import read_head
 from rebalancer.bundler.lane import Desk, Lane
-from rebalancer.errors import ExecutionError, NonceConflict, RpcUnavailable
+from rebalancer.errors import ExecutionError, NonceConflict, RpcUnavailable, Stopped
 from rebalancer.evm.rpc import RpcError
 from rebalancer.model import Bundle, SignedTransaction
 
@@ -253,6 +254,21 @@ def test_silence_is_waited_out_up_to_its_limit() -> None:
     assert run(node)[0] is RECEIPT
     with pytest.raises(RpcUnavailable, match="quiet"):
         run(Script([PENDING, quiet]))
+
+
+def test_told_to_stop__it_is_followed_a_little_longer__and_stays_open() -> None:
+    def told(node: Script) -> tuple[Any, Notes]:
+        notes = Notes()
+        pace = replace(node.pace(), told_s=lambda: node.now, grace_s=3.0)
+        desk = Desk(node, notes, pace, Lane())  # type: ignore[arg-type]
+        return follow(desk, TWO_HOPS, BUNDLE, [TX]), notes
+
+    ending, _ = told(Script([PENDING, PENDING, MINED]))
+    assert isinstance(ending, Mined)
+    node = Script([PENDING])
+    with pytest.raises(Stopped, match="transaction 0xab stays open") as caught:
+        told(node)
+    assert (node.now, caught.value.tx_hash) == (4.0, "0xab")
 
 
 def test_a_chain_that_stands_still_is_left_with_the_bundle_open() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from threading import Event
 from typing import Any
 
 import ledger_world as world
 import pytest
 
 from rebalancer.cli import slices
-from rebalancer.errors import LimitBreached, Paused, RpcUnavailable
+from rebalancer.cli.signals import Stop
+from rebalancer.errors import LimitBreached, Paused, RpcUnavailable, Stopped
 from rebalancer.ledger.orders import OrderRecord
 from rebalancer.model import Order, SoFar
 
@@ -81,7 +81,7 @@ class FakeSession:
     def pace(self) -> FakePace:
         return self.waiting
 
-    def cycle(self, execute: bool) -> Any:
+    def cycle(self, execute: bool, stop: Stop) -> Any:
         assert execute
         self.cycles.append(self.rpc.number)
         answer = next(self.answers)
@@ -91,9 +91,9 @@ class FakeSession:
 
 
 @pytest.fixture
-def stop(monkeypatch: pytest.MonkeyPatch) -> Event:
-    event = Event()
-    monkeypatch.setattr(slices, "stop_event", lambda: event)
+def stop(monkeypatch: pytest.MonkeyPatch) -> Stop:
+    event = Stop()
+    monkeypatch.setattr(slices, "stop_event", lambda _: event)
     return event
 
 
@@ -103,14 +103,14 @@ def drive(session: FakeSession, first: OrderRecord | None) -> tuple[list[Any], l
     return list(results), said
 
 
-def test_no_order__nothing_to_wait_for(stop: Event) -> None:
+def test_no_order__nothing_to_wait_for(stop: Stop) -> None:
     session = FakeSession(iter(()))
     assert drive(session, None)[1] == []
     assert drive(session, record("awaits approval"))[1] == []
     assert session.cycles == []
 
 
-def test_each_slice_when_it_is_due__until_it_is_closed(stop: Event) -> None:
+def test_each_slice_when_it_is_due__until_it_is_closed(stop: Stop) -> None:
     session = FakeSession(iter((record(made=2), record(made=3), record("closed", 4))))
     results, said = drive(session, record())
     assert session.cycles == [110, 120, 130]
@@ -118,7 +118,7 @@ def test_each_slice_when_it_is_due__until_it_is_closed(stop: Event) -> None:
     assert said[-1].startswith("order abababababab: 4 of 4 slices")
 
 
-def test_no_acceptable_slice__tried_again_a_little_later(stop: Event) -> None:
+def test_no_acceptable_slice__tried_again_a_little_later(stop: Stop) -> None:
     answers = (LimitBreached("too dear"), RpcUnavailable("gone"), record("closed", 2))
     session = FakeSession(iter(answers))
     _, said = drive(session, record())
@@ -126,19 +126,30 @@ def test_no_acceptable_slice__tried_again_a_little_later(stop: Event) -> None:
     assert said[0] == "LimitBreached: too dear; tried again later"
 
 
-def test_stopped_by_a_person__says_so(stop: Event) -> None:
+def test_stopped_by_a_person__says_so(stop: Stop) -> None:
     session = FakeSession(iter((Paused("order abab is stopped"),)))
     with pytest.raises(Paused):
         drive(session, record())
 
 
-def test_all_slices_made__its_end_is_looked_for_at_once(stop: Event) -> None:
+def test_stopped_while_the_chain_is_waited_for__the_order_stays_open(stop: Stop) -> None:
+    class Stopping(FakeSession):
+        def cycle(self, execute: bool, stop: Stop) -> Any:
+            stop.set()
+            raise Stopped("transaction 0xab stays open", hint="run again")
+
+    _, said = drive(Stopping(iter(())), record())
+    assert said[0] == "transaction 0xab stays open; run again"
+    assert said[1].startswith("left open: order abababababab")
+
+
+def test_all_slices_made__its_end_is_looked_for_at_once(stop: Stop) -> None:
     session = FakeSession(iter((record(made=4), record("closed", 4))))
     drive(session, record(made=3))
     assert session.cycles == [130, 135]
 
 
-def test_ctrl_c__left_open(stop: Event) -> None:
+def test_ctrl_c__left_open(stop: Stop) -> None:
     stop.set()
     session = FakeSession(iter(()))
     results, said = drive(session, record())
@@ -146,7 +157,7 @@ def test_ctrl_c__left_open(stop: Event) -> None:
     assert said[0].startswith("left open: order abababababab")
 
 
-def test_a_node_that_is_gone__is_said_once(stop: Event) -> None:
+def test_a_node_that_is_gone__is_said_once(stop: Stop) -> None:
     rpc = FakeRpc(failures=[RpcUnavailable("no answer")] * 5)
     session = FakeSession(iter((record("closed", 2),)), rpc)
     _, said = drive(session, record())
@@ -154,7 +165,7 @@ def test_a_node_that_is_gone__is_said_once(stop: Event) -> None:
 
 
 def test_a_chain_that_stands_still__is_told_what_helps(
-    stop: Event, monkeypatch: pytest.MonkeyPatch
+    stop: Stop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rpc = FakeRpc(end=105)
     session = FakeSession(iter(()), rpc, anvil_instance="0xab")
