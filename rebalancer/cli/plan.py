@@ -17,6 +17,7 @@ from rebalancer.cli.options import (
     RaiseOption,
     RpcUrlOption,
 )
+from rebalancer.errors import ConfigError, PlanError
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
@@ -57,6 +58,14 @@ def plan(
         why_view,
     )
 
+    if verify is not None and portfolio == PORTFOLIO and not portfolio.exists():
+        if not offline:
+            raise ConfigError(
+                f"{portfolio} does not exist, and it says what of the chain is read again",
+                hint="name one with --portfolio, or trust the file's own snapshot with --offline",
+            )
+        _verify(None, verify, offline, json)
+        return
     session = Session.open(portfolio, networks, rpc_url, ledger)
     if verify is not None:
         _verify(session, verify, offline, json)
@@ -89,23 +98,29 @@ def plan(
         show(why_view(why(inputs)))
 
 
-def _verify(session: Session, path: Path, offline: bool, json: bool) -> None:
-    """Recompute a plan; raises PlanError when it is not what its inputs give."""
+def _verify(session: Session | None, path: Path, offline: bool, json: bool) -> None:
+    """Recompute a plan; raises PlanError when it is not what its inputs, or the portfolio, give."""
     from rebalancer.cli.output import show, show_json
+    from rebalancer.cli.replay import PORTFOLIO as OF_PORTFOLIO
     from rebalancer.cli.replay import findings, read_claim
-    from rebalancer.errors import PlanError
     from rebalancer.model import to_plain
     from rebalancer.report.why import findings_view
 
     found = findings(session, read_claim(path), offline=offline)
-    ok = all(finding.ok for finding in found)
+    wrong = [finding for finding in found if not finding.ok]
     if json:
-        show_json({"ok": ok, "findings": to_plain(found)})
+        show_json({"ok": not wrong, "findings": to_plain(found)})
     else:
         show(findings_view(found))
-    if not ok:
-        wrong = next(finding for finding in found if not finding.ok)
+    blamed = {finding.what: finding.detail for finding in wrong}
+    # Of another wallet's portfolio another snapshot is read: no wonder, and not the file's fault.
+    if OF_PORTFOLIO in blamed and blamed.keys() <= {OF_PORTFOLIO, "snapshot"}:
         raise PlanError(
-            f"{path} is not what its inputs give: {wrong.what}: {wrong.detail}",
+            f"{path} is true to itself, but not of this portfolio: {blamed[OF_PORTFOLIO]}",
+            hint="plan again, or name the portfolio file that it was made by: --portfolio FILE",
+        )
+    for finding in wrong:
+        raise PlanError(
+            f"{path} is not what its inputs give: {finding.what}: {finding.detail}",
             hint="do not act on it; plan again",
         )

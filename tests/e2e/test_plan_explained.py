@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rebalancer.devchain.fork import DevChain
 
 
+STRANGER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+
+
 def write(place: Workspace, document: Any) -> str:
     path = place.folder / "plan.json"
     path.write_text(json.dumps(document))
@@ -42,7 +45,7 @@ def test_plan__verify__itself(drifted: Workspace) -> None:
     assert done.code == 0, done.err
     findings = {f["what"]: f["ok"] for f in done.json["findings"]}
     assert findings == dict.fromkeys(
-        ("snapshot", "decision", "legs", "balances", "costs", "gas", "words"), True
+        ("snapshot", "decision", "legs", "balances", "costs", "gas", "words", "portfolio"), True
     )
     offline = drifted.run("plan", "--verify", path, "--offline")
     assert offline.code == 0
@@ -143,6 +146,56 @@ def test_plan__verify__another_chain_state(drifted: Workspace) -> None:
     done = drifted.run("plan", "--verify", write(drifted, document), "--json")
     assert done.code == 4
     assert "snapshot" in done.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "target: 40%",
+            "target: 50%",
+            "target of WETH 50.00 %, in the plan 40.00 %; target of WBTC 10.00 %, in the plan 20",
+        ),
+        ("max_cost: 2%", "max_cost: 1%", "max_cost_ppm 10000, in the plan 20000"),
+        ("numeraire: USD", f'numeraire: USD\nwatch: ["{STRANGER}"]', f"watch {STRANGER}, in the"),
+        ("# gas_reserve", "gas_reserve", "gas_reserve 50000000000000000 wei, in the plan none"),
+        ("band: 3%", "band: 3%\n  cooldown: 7d", "cooldown_s 604800, in the plan 0"),
+        ("target: 40%", "target: 40%, band: 9%", "WETH has other bands, bucket or multiplier"),
+        ("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266", STRANGER, f"wallet {STRANGER}, in the"),
+    ],
+    ids=["targets", "limit", "watch", "reserve", "rule", "band", "wallet"],
+)
+def test_plan__verify__portfolio_that_was_edited_since__says_what(
+    drifted: Workspace, old: str, new: str, says: str
+) -> None:
+    path = write(drifted, drifted.run("plan", "--json").json)
+    drifted.edit(drifted.portfolio, old, new)
+    if old == "target: 40%" and "50%" in new:
+        drifted.edit(drifted.portfolio, "WBTC, target: 20%", "WBTC, target: 10%")
+    for options in ((), ("--offline",)):
+        done = drifted.run("plan", "--verify", path, *options)
+        assert done.code == 4
+        assert "is true to itself, but not of this portfolio" in done.err
+        assert says in done.err
+        assert "FAIL portfolio" in done.out
+
+
+def test_plan__verify__file_by_itself__needs_no_portfolio(drifted: Workspace) -> None:
+    drifted.edit(drifted.portfolio, "policy:\n", "execution: {slices: 8, every: 5m}\npolicy:\n")
+    document = drifted.run("plan", "--json").json
+    assert "slices" in document
+    path = write(drifted, document)
+    drifted.portfolio.unlink()
+    done = drifted.bare("plan", "--verify", path, "--offline")
+    assert done.code == 0, done.err
+    assert "portfolio    not compared: no portfolio file is here" in done.out
+    assert "slices       not recomputed" in done.out
+    read_again = drifted.bare("plan", "--verify", path)
+    assert (read_again.code, "--offline" in read_again.err) == (2, True)
+    tamper_leg(document)
+    assert drifted.bare("plan", "--verify", write(drifted, document), "--offline").code == 4
+    missing = drifted.run("plan", "--verify", path, "--offline")
+    assert missing.code == 2, "a portfolio that was named has to be there"
 
 
 def test_plan__verify__no_plan(workspace: Workspace) -> None:
