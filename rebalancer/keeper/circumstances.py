@@ -10,7 +10,16 @@ from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.errors import ConfigError
 from rebalancer.ledger.history import expected_balances, past_prices, turnover_e8
 from rebalancer.ledger.store import Ledger
-from rebalancer.model import PPM, Amount, Circumstances, Policy, Price, Snapshot, Target
+from rebalancer.model import (
+    PPM,
+    Amount,
+    Circumstances,
+    Policy,
+    Price,
+    Snapshot,
+    Target,
+    parse_units,
+)
 from rebalancer.planner.bands import group_of
 from rebalancer.planner.volatility import Observation, relative_volatilities
 
@@ -55,29 +64,28 @@ def circumstances(
 
 def withdrawal_of(resolved: ResolvedPortfolio, text: str) -> Amount:
     """Read ``50000 USDC`` as an amount; raises ConfigError for anything else."""
-    from rebalancer.model import parse_units
-
-    number, _, symbol = text.strip().partition(" ")
-    symbol = symbol.strip()
+    network, (number, _, symbol) = resolved.network, text.strip().partition(" ")
+    symbol, example = symbol.strip(), 'write it like --raise "50000 USDC"'
     if not symbol:
+        raise ConfigError(f"--raise {text!r} is not an amount and a token", hint=example)
+    if symbol not in network.tokens:
+        meant = next((name for name in network.tokens if name.lower() == symbol.lower()), None)
+        if symbol == network.native.symbol:
+            meant = network.wrapped if network.wrapped in network.tokens else None
         raise ConfigError(
-            f"--raise {text!r} is not an amount and a token",
-            hint='write it like --raise "50000 USDC"',
+            f"--raise {text!r}: {network.name} has no token {symbol!r}",
+            hint=f"ask for {meant}" if meant else f"it has {', '.join(network.tokens)}",
         )
-    if symbol not in resolved.network.tokens:
-        raise ConfigError(
-            f"--raise {text!r}: {resolved.network.name} has no token {symbol!r}",
-            hint=f"it has {', '.join(resolved.network.tokens)}",
-        )
-    token = resolved.network.token(symbol)
+    token = network.token(symbol)
     try:
         raw = parse_units(number, token.decimals)
     except ValueError as error:
-        raise ConfigError(
-            f"--raise {text!r}: {error}", hint='write it like --raise "50000 USDC"'
-        ) from None
+        raise ConfigError(f"--raise {text!r}: {error}", hint=example) from None
     if raw <= 0:
-        raise ConfigError(f"--raise {text!r} asks for nothing", hint="ask for an amount above 0")
+        raise ConfigError(
+            f"--raise {text!r} asks for nothing",
+            hint=f"ask for an amount above 0: {example}",
+        )
     return Amount(token, raw)
 
 

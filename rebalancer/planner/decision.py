@@ -67,7 +67,7 @@ def decide(
     if not verdict.fired:
         return _hold(snapshot, parent, (*_still_ether(case), *verdict.reasons))
     if case.gas_price_wei > policy.max_gas_price_wei:
-        return _hold(snapshot, parent, (gas_too_dear(case),))
+        return _hold(snapshot, parent, (gas_too_dear(case), *_still_ether(case)))
 
     problem, proposal = proposed(
         replace(case, only_raise=verdict.only_raise),
@@ -80,7 +80,7 @@ def decide(
     rules_id = _rules_id(targets, policy)
     tried = attempt(problem, proposal, parent, rules_id)
     if tried.breaches:
-        return _hold(snapshot, parent, (*tried.breaches, *tried.limits))
+        return _hold(snapshot, parent, (*tried.breaches, *_still_ether(problem), *tried.limits))
     return Rebalance(
         parent=parent,
         block_number=snapshot.block.number,

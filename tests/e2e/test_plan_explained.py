@@ -265,6 +265,11 @@ def test_rebalance__raise__the_wallet_holds_it(drifted: Workspace, devchain: Dev
         ("-1 USDC", "asks for nothing"),
         ("0.0000001 USDC", "decimals"),
         ("1 WETHH", "mainnet has no token 'WETHH'"),
+        ("5 ETH", "way out: ask for WETH"),
+        ("5 usdc", "way out: ask for USDC"),
+        ("nan USDC", "'nan' is not a number"),
+        ("inf USDC", "'inf' is not a number"),
+        ("1,5 USDC", "'1,5' is not a number"),
     ],
 )
 def test_plan__raise__mistakes(workspace: Workspace, text: str, says: str) -> None:

@@ -335,6 +335,20 @@ def test_decide__raise_of_wrapped_that_is_there_as_ether__holds_and_says_so() ->
     assert decided(there, circumstances=raised).reasons[0].code != "withdrawal_is_native_wei"
 
 
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [({"max_gas_price_wei": 1}, "max_gas_price_wei"), ({"max_cost_ppm": 1}, "max_cost_ppm")],
+)
+def test_decide__raise_of_wrapped__a_plan_that_may_not_go__says_so_too(
+    rules: dict[str, int], why: str
+) -> None:
+    raised = Circumstances(withdrawal=Amount(WETH, 5 * ETHER))
+    decision = decided(only_ether(), circumstances=raised, **rules)
+    assert isinstance(decision, Hold)
+    codes = [reason.code for reason in decision.reasons]
+    assert (codes[0], "withdrawal_is_native_wei" in codes) == (why, True)
+
+
 @settings(max_examples=60)
 @given(
     weth=st.integers(0, 50_000),
