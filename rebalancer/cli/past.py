@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rebalancer.errors import ConfigError, ReadError
+from rebalancer.errors import ConfigError, ReadError, StalePrice
 
 if TYPE_CHECKING:
     from rebalancer.amm.attribution import Attribution
     from rebalancer.cli.session import Session
     from rebalancer.model import LpHolding, Snapshot
     from rebalancer.readers.history import LotReader
+
+
+@contextmanager
+def of_block(number: int | str | None) -> Iterator[None]:
+    """Errors of reading a block that somebody named by its number say which one it is."""
+    try:
+        yield
+    except (ConfigError, ReadError) as error:
+        if isinstance(number, int) and f"block {number}" not in str(error):
+            error.args = (f"at block {number}: {error}",)
+            error.hint = (
+                "name another block, at which that feed was alive"
+                if isinstance(error, StalePrice)
+                else f"name a later block, if there was nothing yet; {error.hint}"
+            )
+        raise
 
 
 def with_lots(
@@ -83,7 +100,8 @@ def attribution(
     name = "the last rebalance" if since is None else f"block {since}"
     positions = session.resolved.scheme.positions
     try:
-        before = read_snapshot(session.rpc, session.resolved, number)
+        with of_block(number):
+            before = read_snapshot(session.rpc, session.resolved, number)
         # What one of the two snapshots could not read did not come and did not leave.
         lost = {
             item.name for s in (before, snapshot) for item in s.held_out if item.code == UNREADABLE

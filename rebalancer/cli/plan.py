@@ -44,6 +44,7 @@ def plan(
 ) -> None:
     """Show the decision for this block with its reasons; the same input gives the same bytes."""
     from rebalancer.cli.output import show, show_json
+    from rebalancer.cli.past import of_block
     from rebalancer.cli.session import Session
     from rebalancer.cli.slices import at_work
     from rebalancer.keeper.orders import slicing_of
@@ -70,7 +71,9 @@ def plan(
     if verify is not None:
         _verify(session, verify, offline, json)
         return
-    evaluation = session.evaluate(at, session.withdrawal(raise_))
+    withdrawal = session.withdrawal(raise_)
+    with of_block(at):
+        evaluation = session.evaluate(at, withdrawal)
     decision, inputs = evaluation.decision, evaluation.inputs
     readable = not evaluation.valuation.unread
     order = at_work(session)

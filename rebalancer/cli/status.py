@@ -86,9 +86,11 @@ def show_many(
     from rich.text import Text
 
     from rebalancer.cli.output import show, show_json
+    from rebalancer.cli.past import of_block
     from rebalancer.readers.snapshot import read_many
 
-    read = read_many(sessions[0].rpc, [session.resolved for session in sessions], at)
+    with of_block(at):
+        read = read_many(sessions[0].rpc, [session.resolved for session in sessions], at)
     told = [look.tell(snapshot) for look, snapshot in zip(looks, read, strict=True)]
     names = [session.resolved.portfolio.name for session in sessions]
     if as_json:
@@ -126,11 +128,14 @@ class Look:
     def show(self, at: int | str | None) -> None:
         """Read everything at a block (None: the head) and print it."""
         from rebalancer.cli.output import show, show_json
+        from rebalancer.cli.past import of_block
         from rebalancer.cli.slices import at_work
         from rebalancer.readers.snapshot import read_snapshot
         from rebalancer.report.orders import order_document, progress
 
-        told = self.tell(read_snapshot(self._session.rpc, self._session.resolved, at))
+        with of_block(at):
+            read = read_snapshot(self._session.rpc, self._session.resolved, at)
+        told = self.tell(read)
         order = None if isinstance(at, int) else at_work(self._session)
         if self._as_json:
             show_json(told if order is None else {**told, "order": order_document(order)})

@@ -122,6 +122,18 @@ def test_since__block_that_cannot_be__is_refused_in_one_line(
     assert early.err.count("\n") == 2
 
 
+@pytest.mark.parametrize("verb", ["status --since", "status --at", "plan --at"])
+def test_block_before_there_was_anything__is_named(workspace: Workspace, verb: str) -> None:
+    dead = workspace.run(*verb.split(), "1")
+    assert dead.code == 3
+    assert "error: at block 1: feed ETH/USD answers 0" in dead.err
+    assert "name another block" in dead.err
+    empty = workspace.run(*verb.split(), "2")
+    assert empty.code == 3
+    assert "error: at block 2: LP position" in empty.err
+    assert "name a later block" in empty.err
+
+
 def test_since_block__lots_from_the_logs(
     workspace: Workspace, devchain: DevChain, mainnet: Network
 ) -> None:
