@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rebalancer.config.environment import PRIVATE_TX_URL, RELAY_KEY, RELAY_URL
+from rebalancer.config.portfolio import CONFIRMATIONS
 from rebalancer.errors import ConfigError
 
 if TYPE_CHECKING:
     from rebalancer.bundler.lane import Lane, Submitter
     from rebalancer.bundler.signer import Signer
     from rebalancer.cli.session import Session
-
-#: Depth at which an outcome is final, where the portfolio does not say: proof-of-stake chains
-#: reorganise one block now and then, two hardly ever.
-CONFIRMATIONS = 2
 
 
 def open_lane(session: Session, signer: Signer | None) -> Lane:

@@ -8,8 +8,10 @@ from pydantic import Field, model_validator
 
 from rebalancer.config.quantities import Duration, Share, Value
 from rebalancer.config.strict import Strict
-from rebalancer.model import PPM, SliceRules
+from rebalancer.model import PPM, Clock, SliceRules
 
+#: Seconds between two blocks of the slowest chains; on a faster one an order lasts no less.
+BLOCK_S = 12
 _Blocks = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 
 
@@ -17,7 +19,7 @@ class Execution(Strict):
     """How a plan that is too large for one go is traded, see docs/orders.md.
 
     An order lasts twice as long as its slices need, unless ``expires`` (``expires_blocks``) says
-    otherwise.
+    otherwise: their distance each, or what one of them takes on the chain where that is longer.
     """
 
     slices: Annotated[int, Field(ge=2, le=1_000, strict=True)]
@@ -44,13 +46,21 @@ class Execution(Strict):
             raise ValueError("the order would expire before its last slice")
         return self
 
-    def to_rules(self) -> SliceRules:
+    def to_rules(self, takes_blocks: int = 1) -> SliceRules:
+        """The rules of a portfolio of which a slice takes so many blocks until it is final."""
         every = self.every_blocks or self.every or 1
+        clock: Clock = "seconds" if self.every_blocks is None else "blocks"
+        needed = max(every, takes(clock, takes_blocks)) * self.slices
         return SliceRules(
             slices=self.slices,
-            clock="seconds" if self.every_blocks is None else "blocks",
+            clock=clock,
             every=every,
-            lasts=self.expires_blocks or self.expires or 2 * every * self.slices,
+            lasts=self.expires_blocks or self.expires or 2 * needed,
             above_e8=self.above,
             worst_ppm=self.max_price_move,
         )
+
+
+def takes(clock: Clock, blocks: int) -> int:
+    """So many blocks in an order's clock."""
+    return blocks if clock == "blocks" else blocks * BLOCK_S

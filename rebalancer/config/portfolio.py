@@ -22,11 +22,16 @@ from rebalancer.model import (
     Goal,
     Policy,
     Scheme,
+    SliceRules,
     Snapshot,
     Target,
     Token,
     format_units,
 )
+
+#: Depth at which an outcome is final, where the portfolio does not say: proof-of-stake chains
+#: reorganise one block now and then, two hardly ever.
+CONFIRMATIONS = 2
 
 
 class Schedule(Strict):
@@ -73,7 +78,8 @@ class Portfolio(Strict):
     approvals: Literal["exact", "never", "permit"] = "exact"
     #: Who sees transactions before they are in a block, see docs/bundler.md.
     submission: Literal["public", "private", "flashbots"] = "public"
-    #: Blocks until an outcome is final; None: 2, and 1 on a local Anvil, which mines on demand.
+    #: Blocks until an outcome is final; None: CONFIRMATIONS, and 1 on a local Anvil, which mines on
+    #: demand.
     confirmations: Annotated[int, Field(ge=0, le=64)] | None = None
     #: Blocks without inclusion before fees are raised; 0: never.
     replace_after: Annotated[int, Field(ge=0)] = 3
@@ -84,6 +90,24 @@ class Portfolio(Strict):
     execution: Execution | None = None
     #: A plan that trades more than this waits for `rebalancer approve`; None: none does.
     approve_above: Value | None = None
+
+    @property
+    def slice_takes_blocks(self) -> int:
+        """Blocks from a slice's decision until the next one may be made, at least.
+
+        A block for the approval, where it needs one, and one for the trade, which is then final so
+        many deep.
+        """
+        approves = self.mode == "allowance" and self.approvals != "never"
+        return approves + max(
+            CONFIRMATIONS if self.confirmations is None else self.confirmations, 1
+        )
+
+    def slice_rules(self) -> SliceRules | None:
+        """How large plans are cut; None where they are not."""
+        if self.execution is None:
+            return None
+        return self.execution.to_rules(self.slice_takes_blocks)
 
     @model_validator(mode="after")
     def _wallets_differ(self) -> Portfolio:

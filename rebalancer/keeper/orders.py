@@ -25,12 +25,12 @@ def slicing_of(
     resolved: ResolvedPortfolio, inputs: Inputs, valuation: Valuation, decision: Decision
 ) -> Slicing | None:
     """How the decision would be cut, or why not; None where nothing is or nobody asked for it."""
-    execution = resolved.portfolio.execution
-    if execution is None or not isinstance(decision, Rebalance):
+    rules = resolved.portfolio.slice_rules()
+    if rules is None or not isinstance(decision, Rebalance):
         return None
     if decision.plan.withdrawal is not None:
         return None  # its owner waits for it
-    return slicing(inputs, valuation, decision, execution.to_rules())
+    return slicing(inputs, valuation, decision, rules)
 
 
 def begin(
@@ -44,15 +44,14 @@ def begin(
 
     The plan that one go would have been is recorded before it: the order names it.
     """
-    portfolio = resolved.portfolio
+    portfolio, rules = resolved.portfolio, resolved.portfolio.slice_rules()
     found = slicing_of(resolved, inputs, valuation, decision)
-    if found is None or portfolio.execution is None or not isinstance(decision, Rebalance):
+    if found is None or rules is None or not isinstance(decision, Rebalance):
         return None
     if not found.worth_it:
         return None
     above = portfolio.approve_above
     needs_consent = above is not None and found.whole.traded_e8 > above
-    rules = portfolio.execution.to_rules()
     order = order_of(found, inputs, decision.plan, rules, portfolio.name, needs_consent)
     if decide_slice(inputs, valuation, order, SoFar()).ends:
         return None  # smoothed prices asked for it, those of the block do not

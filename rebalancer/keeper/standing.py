@@ -5,6 +5,7 @@ from __future__ import annotations
 from rebalancer.bundler import checks
 from rebalancer.bundler.delegation import delegate_of
 from rebalancer.bundler.executor import EXECUTOR, WALLET_EXECUTOR
+from rebalancer.config.execution import takes
 from rebalancer.errors import ConfigError, LeaseHeld, Paused
 from rebalancer.evm.abi import encode_call, from_hex, to_hex
 from rebalancer.keeper.patient import Check, Patient
@@ -146,7 +147,7 @@ def order(patient: Patient) -> str | Check:
         with book:
             record = current_order(book, patient.resolved.portfolio.name)
     if record is None:
-        return "no order is open"
+        return _order_to_come(patient)
     detail = f"order {record.order_id[:12]} is {record.state}, {len(record.slices)} slice(s) so far"
     hints = {
         "awaits approval": f"`rebalancer approve {record.order_id[:12]}` lets it go",
@@ -154,6 +155,27 @@ def order(patient: Patient) -> str | Check:
     }
     hint = hints.get(record.state, "the keeper goes on; `rebalancer order stop` or `order cancel`")
     return Check("order", detail, hint, 0, warning=record.state != "open")
+
+
+def _order_to_come(patient: Patient) -> str | Check:
+    """No order is open; whether one would have the time for all its slices."""
+    portfolio = patient.resolved.portfolio
+    rules, blocks = portfolio.slice_rules(), portfolio.slice_takes_blocks
+    if rules is None:
+        return "no order is open"
+    unit = "s" if rules.clock == "seconds" else "blocks"
+    needed = max(rules.every, takes(rules.clock, blocks)) * (rules.slices - 1)
+    if rules.lasts >= needed:
+        return f"no order is open; one would have {rules.lasts:,} {unit} for {rules.slices} slices"
+    return Check(
+        "order",
+        f"no order is open; one would end after {rules.lasts:,} {unit}, and {rules.slices} slices"
+        f" take {needed:,} at least, {blocks} blocks each until they are final: the last ones would"
+        " not be traded",
+        f"leave expires away in execution, or give it more than {needed:,} {unit}",
+        0,
+        warning=True,
+    )
 
 
 def pause(patient: Patient) -> str:

@@ -168,6 +168,19 @@ def test_order__that_is_open_or_stopped(workspace: Any, devchain: Any, mainnet: 
     assert "rebalancer order resume" in stopped["hint"]
 
 
+def test_order__that_would_end_before_its_last_slice(workspace: Any) -> None:
+    execution = "execution: {slices: 4, every_blocks: 1, expires_blocks: 8}\nsubmission: public"
+    workspace.edit(workspace.portfolio, "submission: public", execution)
+    short = check(workspace, "order")
+    assert short["warning"]
+    assert "would end after 8 blocks, and 4 slices take 9 at least" in short["detail"]
+    assert "leave expires away" in short["hint"]
+    workspace.edit(workspace.portfolio, ", expires_blocks: 8", "")
+    enough = check(workspace, "order")
+    assert not enough["warning"]
+    assert enough["detail"] == "no order is open; one would have 24 blocks for 4 slices"
+
+
 @pytest.mark.parametrize(
     ("submission", "variable"),
     [("private", "REBALANCER_PRIVATE_TX_URL"), ("flashbots", "REBALANCER_RELAY_URL")],

@@ -33,8 +33,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def portfolio(**changes: Any) -> Any:
     """What of a portfolio file an order is about."""
-    execution = SimpleNamespace(to_rules=lambda: RULES)
-    keys = {"name": "main", "execution": execution, "approve_above": None, **changes}
+    keys = {"name": "main", "slice_rules": lambda: RULES, "approve_above": None, **changes}
     return SimpleNamespace(portfolio=SimpleNamespace(**keys))
 
 
@@ -66,7 +65,7 @@ def test_a_large_plan__is_recorded__then_its_order(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("at", "resolved"),
     [
-        (large(), portfolio(execution=None)),
+        (large(), portfolio(slice_rules=lambda: None)),
         (holding(60_000, 20_000, 20_000), portfolio()),
     ],
     ids=["nobody asked for slices", "a small plan"],
