@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rebalancer.cli.options import (
-    PORTFOLIO,
-    JsonOption,
-    LedgerOption,
-    NetworksOption,
-    PortfolioOption,
-    RpcUrlOption,
-    seconds_of,
-)
+from rebalancer.cli.options import JsonOption, Place, at_place, seconds_of
 from rebalancer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,12 +16,10 @@ if TYPE_CHECKING:
 SHORTEST_PREFIX = 8
 
 
+@at_place
 def approve(
+    place: Place,
     plan_id: Annotated[str, typer.Argument(help="The plan's or order's id, or its beginning.")],
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
     valid_for: Annotated[
         str, typer.Option("--for", help="How long it holds: 30m, 2h, 1d.", metavar="TIME")
     ] = "1h",
@@ -41,14 +31,13 @@ def approve(
     an order its limits are approved: it begins while the approval holds, and keeps them to its end.
     """
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session
     from rebalancer.ledger.codec import Approval
     from rebalancer.ledger.consent import approve as record
     from rebalancer.ledger.consent import find_plan, was_traded
     from rebalancer.ledger.orders import current_order
     from rebalancer.report.legs import approval_lines
 
-    session = Session.open(portfolio, networks, rpc_url, ledger)
+    session = place.open()
     seconds = seconds_of(valid_for)
     if seconds <= 0:
         raise ConfigError("--for 0s approves nothing", hint="write 30m, 2h or 1d")

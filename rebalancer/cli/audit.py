@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rebalancer.cli.options import (
-    PORTFOLIO,
-    JsonOption,
-    LedgerOption,
-    NetworksOption,
-    PortfolioOption,
-    RpcUrlOption,
-)
+from rebalancer.cli.options import JsonOption, Place, at_place
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
@@ -23,20 +16,14 @@ app = typer.Typer(no_args_is_help=True, help="What it cost, and whether the ledg
 
 
 @app.command("gas")
-def gas(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
-    json: JsonOption = False,
-) -> None:
+@at_place
+def gas(place: Place, json: JsonOption = False) -> None:
     """Gas of every rebalance: by transaction, by component, against plan and traded value."""
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session
     from rebalancer.ledger.gas_audit import gas_audit
     from rebalancer.report.audit import gas_view
 
-    session = Session.open(portfolio, networks, rpc_url, ledger)
+    session = place.open()
     with _existing(session) as book:
         audit = gas_audit(book, session.resolved.portfolio.name)
     if json:
@@ -46,21 +33,15 @@ def gas(
 
 
 @app.command("reconcile")
-def reconcile(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
-    json: JsonOption = False,
-) -> None:
+@at_place
+def reconcile(place: Place, json: JsonOption = False) -> None:
     """Compare the ledger with the chain, to the wei; exits 6 when they differ."""
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session
     from rebalancer.errors import ReconciliationMismatch
     from rebalancer.ledger.reconcile import reconcile as compare
     from rebalancer.report.audit import reconciliation_document, reconciliation_view
 
-    session = Session.open(portfolio, networks, rpc_url, ledger)
+    session = place.open()
     with _existing(session) as book:
         result = compare(book, session.rpc, session.resolved.portfolio.name)
     if json:

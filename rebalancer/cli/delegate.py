@@ -4,62 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rebalancer.cli.options import (
-    PORTFOLIO,
-    ExecuteOption,
-    JsonOption,
-    NetworksOption,
-    PortfolioOption,
-    RpcUrlOption,
-)
+from rebalancer.cli.options import ExecuteOption, JsonOption, Place, at_place
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
 
 
-def delegate(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    execute: ExecuteOption = False,
-    json: JsonOption = False,
-) -> None:
+@at_place
+def delegate(place: Place, execute: ExecuteOption = False, json: JsonOption = False) -> None:
     """Let the wallet run the executor's code, so that it trades without allowances."""
     from rebalancer.bundler.executor import WALLET_EXECUTOR
-    from rebalancer.cli.session import Session
 
-    session = Session.open(portfolio, networks, rpc_url)
+    session = place.open()
     _change(session, WALLET_EXECUTOR.address, execute, json)
 
 
-def revoke(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    execute: ExecuteOption = False,
-    json: JsonOption = False,
-) -> None:
+@at_place
+def revoke(place: Place, execute: ExecuteOption = False, json: JsonOption = False) -> None:
     """Take the delegation back: the wallet is a plain account again."""
     from rebalancer.bundler.delegating import NOBODY
-    from rebalancer.cli.session import Session
 
-    session = Session.open(portfolio, networks, rpc_url)
+    session = place.open()
     _change(session, NOBODY, execute, json)
 
 
-def delegation(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    json: JsonOption = False,
-) -> None:
+@at_place
+def delegation(place: Place, json: JsonOption = False) -> None:
     """Show what the wallet delegates to, and whether that is the executor; changes nothing."""
     from rebalancer.bundler.delegation import delegate_of
     from rebalancer.bundler.executor import WALLET_EXECUTOR
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session
 
-    session = Session.open(portfolio, networks, rpc_url)
+    session = place.open()
     wallet = session.resolved.portfolio.wallet
     found = delegate_of(session.rpc, wallet)
     ours = found == WALLET_EXECUTOR.address

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from rebalancer.cli.options import (
-    PORTFOLIO,
-    ExecuteOption,
-    JsonOption,
-    NetworksOption,
-    PortfolioOption,
-    RpcUrlOption,
-)
+from rebalancer.cli.options import ExecuteOption, JsonOption, Place, at_place
 
 
-def deploy(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    execute: ExecuteOption = False,
-    json: JsonOption = False,
-) -> None:
+@at_place
+def deploy(place: Place, execute: ExecuteOption = False, json: JsonOption = False) -> None:
     """Deploy what the portfolio's mode needs, at the same address on every chain.
 
     The executor, or (mode: eip7702) the one that wallets delegate to; dry run by default.
@@ -27,10 +15,9 @@ def deploy(
     from rebalancer.bundler.executor import check_deployed
     from rebalancer.bundler.modes import contract_of
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session
     from rebalancer.errors import ExecutorMissing
 
-    session = Session.open(portfolio, networks, rpc_url)
+    session = place.open()
     of = contract_of(session.resolved.portfolio.mode)
     if execute:
         chain_id, signer = session.resolved.network.chain_id, session.signer()

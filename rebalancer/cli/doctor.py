@@ -6,27 +6,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rebalancer.cli.options import (
-    PORTFOLIO,
-    JsonOption,
-    LedgerOption,
-    NetworksOption,
-    PortfolioOption,
-    RpcUrlOption,
-)
+from rebalancer.cli.options import JsonOption, Place, at_place
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
     from rebalancer.keeper.patient import Patient
 
 
-def doctor(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
-    json: JsonOption = False,
-) -> None:
+@at_place
+def doctor(place: Place, json: JsonOption = False) -> None:
     """Check node, chain, feeds, pools, executor, key, gas, ledger, what is out and who said stop.
 
     Changes nothing, and exits with the code of the first check that fails.
@@ -34,10 +22,9 @@ def doctor(
     from rich.text import Text
 
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session
     from rebalancer.keeper.doctor import examine
 
-    checks = list(examine(_patient(Session.open(portfolio, networks, rpc_url, ledger))))
+    checks = list(examine(_patient(place.open())))
     if json:
         show_json({"ok": all(check.ok for check in checks), "checks": checks})
     else:

@@ -21,11 +21,17 @@ def fork(
         typer.Option(help="Load this mainnet block state and fork it.", metavar="FILE"),
     ] = None,
     port: Annotated[
-        int, typer.Option(help="Port of the fork; 0 takes a free one.", min=0, max=65535)
+        int,
+        typer.Option(
+            help="Port of the fork; 0 takes a free one.", min=0, max=65535, metavar="PORT"
+        ),
     ] = 0,
     move: Annotated[
         list[str] | None,
-        typer.Option(help="Move a price and let arbitrage follow, for example WETH=+25%."),
+        typer.Option(
+            help="Move a price and let arbitrage follow, for example WETH=+25%.",
+            metavar="TOKEN=CHANGE",
+        ),
     ] = None,
     mine_every: Annotated[
         str | None,

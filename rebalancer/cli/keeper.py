@@ -39,7 +39,10 @@ _BY_SEVERITY = (0, 7, 8, 4, 3, 1, 2, 5, 6)
 
 def keeper(
     portfolio: Annotated[
-        list[Path], typer.Option("--portfolio", "-p", help="A portfolio file; repeat for several.")
+        list[Path],
+        typer.Option(
+            "--portfolio", "-p", help="A portfolio file; repeat for several.", metavar="FILE"
+        ),
     ] = [Path("portfolio.yaml")],  # noqa: B006 - Typer's way to a default
     networks: NetworksOption = None,
     rpc_url: RpcUrlOption = None,

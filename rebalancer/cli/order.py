@@ -7,18 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rebalancer.cli.options import (
-    PORTFOLIO,
-    JsonOption,
-    LedgerOption,
-    NetworksOption,
-    PortfolioOption,
-    RpcUrlOption,
-)
+from rebalancer.cli.options import JsonOption, Place, at_place
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rebalancer.ledger.store import Ledger
 
 app = typer.Typer(no_args_is_help=True, help="Large plans in slices: how far, stop, resume.")
@@ -27,24 +18,18 @@ OrderArgument = Annotated[
     str | None,
     typer.Argument(help="The order's id, or its first digits; left away: the one at work."),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why.", metavar="TEXT")]
 
 
 @app.command("list")
-def list_orders(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
-    json: JsonOption = False,
-) -> None:
+@at_place
+def list_orders(place: Place, json: JsonOption = False) -> None:
     """All orders of the portfolio, oldest first."""
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session
     from rebalancer.ledger.orders import orders
     from rebalancer.report.orders import order_document, orders_view
 
-    session = Session.open(portfolio, networks, rpc_url, ledger)
+    session = place.open()
     with session.ledger(create=False) as book:
         found = orders(book, session.resolved.portfolio.name)
     if json:
@@ -54,25 +39,17 @@ def list_orders(
 
 
 @app.command("show")
-def show_order(
-    order: OrderArgument = None,
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
-    json: JsonOption = False,
-) -> None:
+@at_place
+def show_order(place: Place, order: OrderArgument = None, json: JsonOption = False) -> None:
     """An order's limits, its slices, the prices it got; gas, and what one go would have lost."""
-    _act(order, portfolio, networks, rpc_url, ledger, json, None)
+    _act(place, order, json, None)
 
 
 @app.command("stop")
+@at_place
 def stop(
+    place: Place,
     order: OrderArgument = None,
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
     reason: ReasonOption = "a person said so",
     json: JsonOption = False,
 ) -> None:
@@ -82,31 +59,23 @@ def stop(
     """
     from rebalancer.ledger.orders import stop_order
 
-    _act(order, portfolio, networks, rpc_url, ledger, json, lambda b, i: stop_order(b, i, reason))
+    _act(place, order, json, lambda b, i: stop_order(b, i, reason))
 
 
 @app.command("resume")
-def resume(
-    order: OrderArgument = None,
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
-    json: JsonOption = False,
-) -> None:
+@at_place
+def resume(place: Place, order: OrderArgument = None, json: JsonOption = False) -> None:
     """Go on with what is left, from the next cycle on."""
     from rebalancer.ledger.orders import resume_order
 
-    _act(order, portfolio, networks, rpc_url, ledger, json, resume_order)
+    _act(place, order, json, resume_order)
 
 
 @app.command("cancel")
+@at_place
 def cancel(
+    place: Place,
     order: OrderArgument = None,
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
     reason: ReasonOption = "a person said so",
     json: JsonOption = False,
 ) -> None:
@@ -116,25 +85,18 @@ def cancel(
     def close(book: Ledger, order_id: str) -> None:
         close_order(book, order_id, f"Cancelled: {reason}")
 
-    _act(order, portfolio, networks, rpc_url, ledger, json, close)
+    _act(place, order, json, close)
 
 
 def _act(
-    order: str | None,
-    portfolio: Path,
-    networks: Path | None,
-    rpc_url: str | None,
-    ledger: str | None,
-    json: bool,
-    act: Callable[[Ledger, str], None] | None,
+    place: Place, order: str | None, json: bool, act: Callable[[Ledger, str], None] | None
 ) -> None:
     """Do something to an order, if anything, and show it as it then is."""
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session
     from rebalancer.ledger.orders import find_order
     from rebalancer.report.orders import order_document, order_view
 
-    session = Session.open(portfolio, networks, rpc_url, ledger)
+    session = place.open()
     with session.ledger(create=False) as book:
         name = session.resolved.portfolio.name
         record = find_order(book, name, order)

@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rebalancer.cli.options import (
-    PORTFOLIO,
-    JsonOption,
-    LedgerOption,
-    NetworksOption,
-    PortfolioOption,
-    RpcUrlOption,
-)
+from rebalancer.cli.options import JsonOption, Place, at_place
 from rebalancer.errors import ConfigError
 
 AllOption = Annotated[
@@ -21,13 +14,13 @@ AllOption = Annotated[
 ]
 
 
+@at_place
 def pause(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
+    place: Place,
     every: AllOption = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why.")] = "a person said so",
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why.", metavar="TEXT")
+    ] = "a person said so",
     json: JsonOption = False,
 ) -> None:
     """Trade nothing new until `resume`, also after a restart.
@@ -36,7 +29,7 @@ def pause(
     any process of this user, not even again; what is out may still be mined.
     """
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session, state_folder
+    from rebalancer.cli.session import state_folder
     from rebalancer.keeper.stop import stop_all
     from rebalancer.ledger.consent import pause as record
 
@@ -44,7 +37,7 @@ def pause(
     if every:
         stop_all(state_folder(), reason)
     else:
-        session = Session.open(portfolio, networks, rpc_url, ledger)
+        session = place.open()
         name = session.resolved.portfolio.name
         with session.ledger() as book:
             record(book, name, reason)
@@ -54,11 +47,9 @@ def pause(
         show(f"{name or 'everything'} is paused: {reason}")
 
 
+@at_place
 def resume(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
+    place: Place,
     every: AllOption = False,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="The wallet's positions are this portfolio's now.")
@@ -71,7 +62,7 @@ def resume(
     wants other shares of them, in whatever process, trades no more.
     """
     from rebalancer.cli.output import show, show_json
-    from rebalancer.cli.session import Session, state_folder
+    from rebalancer.cli.session import state_folder
     from rebalancer.keeper.stop import release_all
     from rebalancer.ledger.consent import resume as record
 
@@ -81,7 +72,7 @@ def resume(
     if every:
         release_all(state_folder())
     else:
-        session = Session.open(portfolio, networks, rpc_url, ledger)
+        session = place.open()
         name = session.resolved.portfolio.name
         if take_over:
             with session.leases(None):

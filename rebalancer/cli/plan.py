@@ -7,27 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rebalancer.cli.options import (
-    PORTFOLIO,
-    BlockOption,
-    JsonOption,
-    LedgerOption,
-    NetworksOption,
-    PortfolioOption,
-    RaiseOption,
-    RpcUrlOption,
-)
+from rebalancer.cli.options import PORTFOLIO, BlockOption, JsonOption, Place, RaiseOption, at_place
 from rebalancer.errors import ConfigError, PlanError
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
 
 
+@at_place
 def plan(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
+    place: Place,
     at: BlockOption = None,
     raise_: RaiseOption = None,
     why_not: Annotated[
@@ -45,7 +34,6 @@ def plan(
     """Show the decision for this block with its reasons; the same input gives the same bytes."""
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.past import of_block
-    from rebalancer.cli.session import Session
     from rebalancer.cli.slices import at_work
     from rebalancer.keeper.orders import slicing_of
     from rebalancer.model import to_plain
@@ -59,15 +47,15 @@ def plan(
         why_view,
     )
 
-    if verify is not None and portfolio == PORTFOLIO and not portfolio.exists():
+    if verify is not None and place.portfolio == PORTFOLIO and not PORTFOLIO.exists():
         if not offline:
             raise ConfigError(
-                f"{portfolio} does not exist, and it says what of the chain is read again",
+                f"{PORTFOLIO} does not exist, and it says what of the chain is read again",
                 hint="name one with --portfolio, or trust the file's own snapshot with --offline",
             )
         _verify(None, verify, offline, json)
         return
-    session = Session.open(portfolio, networks, rpc_url, ledger)
+    session = place.open()
     if verify is not None:
         _verify(session, verify, offline, json)
         return

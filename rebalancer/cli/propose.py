@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rebalancer.cli.options import (
-    PORTFOLIO,
-    JsonOption,
-    LedgerOption,
-    NetworksOption,
-    PortfolioOption,
-    RpcUrlOption,
-)
+from rebalancer.cli.options import JsonOption, Place, at_place
 
 if TYPE_CHECKING:
     from rebalancer.bundler.propose import Proposed
@@ -23,7 +16,12 @@ if TYPE_CHECKING:
 
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", help="Write a file for Safe's Transaction Builder.", dir_okay=False),
+    typer.Option(
+        "--out",
+        help="Write a file for Safe's Transaction Builder.",
+        dir_okay=False,
+        metavar="FILE",
+    ),
 ]
 HereOption = Annotated[
     bool,
@@ -31,11 +29,9 @@ HereOption = Annotated[
 ]
 
 
+@at_place
 def propose(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
+    place: Place,
     out: OutOption = None,
     execute: HereOption = False,
     json: JsonOption = False,
@@ -45,10 +41,9 @@ def propose(
     With --execute, and the keys of enough owners at hand, it is one cycle of `rebalance --execute`.
     The policy's deadline must be long enough for the owners to sign and execute it.
     """
-    from rebalancer.cli.session import Session
     from rebalancer.errors import ConfigError
 
-    session = Session.open(portfolio, networks, rpc_url, ledger)
+    session = place.open()
     if session.resolved.portfolio.mode != "safe":
         raise ConfigError(
             "only a Safe's rebalance is proposed",

@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rebalancer.cli.options import (
-    PORTFOLIO,
-    ExecuteOption,
-    JsonOption,
-    LedgerOption,
-    NetworksOption,
-    PortfolioOption,
-    RaiseOption,
-    RpcUrlOption,
-)
+from rebalancer.cli.options import ExecuteOption, JsonOption, Place, RaiseOption, at_place
 from rebalancer.cli.slices import drive
 
 if TYPE_CHECKING:
@@ -29,11 +20,9 @@ NoWaitOption = Annotated[
 ]
 
 
+@at_place
 def rebalance(
-    portfolio: PortfolioOption = PORTFOLIO,
-    networks: NetworksOption = None,
-    rpc_url: RpcUrlOption = None,
-    ledger: LedgerOption = None,
+    place: Place,
     raise_: RaiseOption = None,
     execute: ExecuteOption = False,
     no_wait: NoWaitOption = False,
@@ -45,9 +34,8 @@ def rebalance(
     Ctrl-C lets the slice at work finish, and the next run goes on.
     """
     from rebalancer.cli.output import note, show_json
-    from rebalancer.cli.session import Session
 
-    session = Session.open(portfolio, networks, rpc_url, ledger)
+    session = place.open()
     if not json:
         note("reading, planning, simulating, sending ..." if execute else "reading, planning ...")
     try:

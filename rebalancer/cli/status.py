@@ -34,14 +34,19 @@ PortfoliosOption = Annotated[
 ]
 SinceOption = Annotated[
     int | None,
-    typer.Option("--since", help="Tell why it moved since this block.", min=0),
+    typer.Option("--since", help="Tell why it moved since this block.", min=0, metavar="BLOCK"),
 ]
 DiscoverOption = Annotated[
     bool, typer.Option("--discover", help="List LP positions held but not in the file.")
 ]
 DiscoverSinceOption = Annotated[
     int | None,
-    typer.Option("--discover-since", help="The same, searching the logs from this block.", min=1),
+    typer.Option(
+        "--discover-since",
+        help="The same, searching the logs from this block.",
+        min=1,
+        metavar="BLOCK",
+    ),
 ]
 
 

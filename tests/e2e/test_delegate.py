@@ -62,16 +62,18 @@ def test_delegate__while_a_plans_transaction_is_out__waits_for_it(
     """Its nonce would be taken, and the plan would be found replaced."""
     monkeypatch.setenv("REBALANCER_RELAY_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("REBALANCER_RELAY_KEY", "0x" + "7a" * 32)
-    monkeypatch.setattr(Session, "pace", lambda _: impatient())
+    monkeypatch.setattr(Session, "pace", lambda *_: impatient())
     drifted.edit(drifted.portfolio, "submission: public", "submission: flashbots")
-    assert drifted.run("rebalance", "--execute").code == 3
+    elsewhere = ("--ledger", str(drifted.folder / "elsewhere.sqlite"))
+    assert drifted.run("rebalance", "--execute", *elsewhere).code == 3
 
     for verb in ("delegate", "deploy"):
-        refused = drifted.run(verb, "--execute")
+        refused = drifted.run(verb, "--execute", *elsewhere)
         assert refused.code == 5, verb
         assert "not at their end" in refused.err
         assert "rebalancer rebalance --execute" in refused.err
-    (nonce,) = [c for c in drifted.run("doctor", "--json").json["checks"] if c["name"] == "nonce"]
+    checks = drifted.run("doctor", "--json", *elsewhere).json["checks"]
+    (nonce,) = [check for check in checks if check["name"] == "nonce"]
     assert nonce["warning"]
     assert "1 earlier plan(s) not at their end" in nonce["detail"]
 
