@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 
 from rebalancer.ledger.chain import ChainTransaction, Receipt, StepEvent
 from rebalancer.ledger.findings import Finding
@@ -177,16 +178,7 @@ def _tokens(amounts: Sequence[Amount]) -> tuple[Token, ...]:
 
 
 def _amount(record: TransactionRecord, code: str, text: str, expected: int, actual: int) -> Finding:
-    return Finding(
-        code,
-        f"{_name(record)}: {text}",
-        tx_hash=record.tx_hash,
-        plan_id=record.plan_id,
-        block_number=record.outcome.block_number if record.outcome else None,
-        expected=expected,
-        actual=actual,
-        difference=actual - expected,
-    )
+    return replace(_differs(record, code, text, expected, actual), difference=actual - expected)
 
 
 def _differs(
