@@ -108,12 +108,12 @@ def reconciliation_document(result: Reconciliation) -> dict[str, Any]:
 def reconciliation_view(result: Reconciliation) -> RenderableType:
     """What was compared, every difference, and what was explained."""
     what = (
-        f"{result.transactions} transaction(s) and the balances around {result.blocks} block(s) "
-        f"compared with chain {result.chain_id} up to block {result.head}, to the wei"
+        f"{result.transactions} transaction(s), the balances around {result.blocks} block(s), "
+        f"chain {result.chain_id} up to block {result.head}"
     )
     notes = [Text(f"  note: {note.text}", style="dim") for note in result.notes]
     if result.ok:
-        head = Text.assemble(("reconciled", "bold green"), f": {what}, no difference")
+        head = Text.assemble(("reconciled", "bold green"), f" to the wei, no difference: {what}")
         return Group(head, *notes)
     count = f"NOT reconciled: {len(result.findings)} difference(s)"
     lines = [Text(f"  - {finding.text}") for finding in result.findings]

@@ -32,7 +32,8 @@ def slicing_view(found: Slicing, numeraire: str) -> RenderableType:
     if found.worth_it:
         sold = ", ".join(amount(item.raw, item.token) for item in found.sells)
         lines.append(
-            f"  - together at most {sold}, for {money(found.max_cost_e8, numeraire)} {numeraire}"
+            f"  - together they sell at most {sold}, and cost at most"
+            f" {money(found.max_cost_e8, numeraire)} {numeraire}"
         )
     return Group(Text(), head, Text("\n".join(lines)))
 
@@ -100,10 +101,16 @@ def limits_view(record: OrderRecord) -> RenderableType:
         f"included; {money(so_far.cost_e8, order.numeraire)} so far",
         f"  - takes no price more than {percent(order.worst_ppm)} below the oracle's at block "
         f"{order.block_number}: {_prices_then(order)}",
-        f"  - {order.slices} slices, one every {order.every} {order.clock}, "
-        f"until {_moment(order, order.expires_at)}",
+        f"  - {order.slices} slices, {_distance(order)}, until {_moment(order, order.expires_at)}",
     ]
     return Text("\n".join(lines))
+
+
+def _distance(order: Order) -> str:
+    """``one every 300 seconds``, ``one every block``."""
+    if order.every == 1:
+        return f"one every {order.clock.removesuffix('s')}"
+    return f"one every {order.every} {order.clock}"
 
 
 def _prices_then(order: Order) -> str:

@@ -72,6 +72,7 @@ def test_plan_says_how_it_would_be_cut__and_why(large: Workspace, devchain: DevC
     assert found["saved_e8"] > found["more_gas_e8"] > 0
     shown = large.run("plan").out
     assert "In slices" in shown
+    assert "together they sell at most" in shown
     assert "of price impact in one go" in shown
     assert "In slices" in large.run("rebalance").out
     assert large.run("order", "list", "--json").json == []
@@ -112,6 +113,7 @@ def test_four_slices__less_impact_than_one_go__reconciled(
     shown = large.run("order", "show").out
     assert "Average prices in USD" in shown
     assert "one go at the start would have lost" in shown
+    assert "4 slices, one every 5 blocks, until block" in shown
     assert done["order_id"][:12] in large.run("order", "list").out
 
 

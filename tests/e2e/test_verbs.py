@@ -123,6 +123,9 @@ def test_rebalance__execute__to_the_wei__audited(drifted: Workspace, devchain: D
     reconciled = drifted.run("audit", "reconcile", "--json")
     assert reconciled.code == 0
     assert reconciled.json["ok"] is True
+    assert drifted.run("audit", "reconcile").out.startswith(
+        "reconciled to the wei, no difference: 2 "
+    )
     gas = drifted.run("audit", "gas", "--json").json
     assert gas["totals"][0]["gas_used"] == document["gas_used"]
     table = drifted.run("audit", "gas").out
