@@ -49,6 +49,7 @@ def fork(
     from rebalancer.errors import ConfigError
 
     moves = dict(parse_move(text) for text in move or [])
+    every_s = None if mine_every is None else max(seconds_of(mine_every), 1)
     path = networks or find_networks(Path())
     network = load_networks(path).get("mainnet")
     if network is None:
@@ -62,7 +63,6 @@ def fork(
         if moves:
             move_market(chain.rpc, network, moves)
         _announce(chain, json)
-        every_s = None if mine_every is None else max(seconds_of(mine_every), 1)
         while not stop.wait(every_s or 0.5):
             if every_s is not None:
                 chain.rpc.call("evm_mine")

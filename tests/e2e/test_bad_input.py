@@ -227,6 +227,7 @@ def test_init__never_over_a_file(workspace: Workspace) -> None:
         (["audit", "gas", "--ledger", "nope.sqlite"], 6, "no ledger", "rebalancer rebalance"),
         (["fork", "--move", "WETH"], 2, "--move WETH is no move", "WETH=+25%"),
         (["fork", "--port", "99999"], 2, "Invalid value for '--port'", "--help"),
+        (["fork", "--mine-every", "x"], 2, "'x' is not a time", "30m, 2h or 1d"),
     ],
 )
 def test_typical_mistakes__each_with_its_way_out(
@@ -241,6 +242,7 @@ def test_typical_mistakes__each_with_its_way_out(
     assert says in result.err
     assert way_out in result.err
     assert "should not have happened" not in result.err
+    assert "starting" not in result.err, "said before anything takes its time"
 
 
 @pytest.mark.parametrize(
