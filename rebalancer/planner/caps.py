@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rebalancer.model import PPM, BlockRef, Leg, Plan, Reason, Snapshot, mul_div_down
+from rebalancer.model import PPM, BlockRef, Plan, Reason, mul_div_down
 from rebalancer.planner.costs import cost_share_ppm
+from rebalancer.planner.exchanges import exchanged_e8
 from rebalancer.planner.market import pool_share_ppm, swap_hops
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.texts import duration, money, percent, told_apart
@@ -13,24 +14,18 @@ from rebalancer.planner.wallet import moved_tokens, price_of, priced_tokens, val
 
 
 def trades_within_cap(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """No leg takes from the wallet what is worth more than ``max_trade_e8`` together."""
+    """All legs together give at most ``max_trade_e8`` of one token for another."""
     limit = problem.policy.max_trade_e8
     if limit is None:
         return
-    for index, leg in enumerate(plan.legs):
-        sold = taken_e8(problem.snapshot, leg)
+    for (given, bought), sold in exchanged_e8(problem.snapshot, plan.legs).items():
         if sold > limit:
-            symbols = " and ".join(amount.token.symbol for amount in leg.takes)
+            names = (" and ".join(token.symbol for token in tokens) for tokens in (given, bought))
             text = (
-                f"Leg {index} sells {money(sold, plan.numeraire)} of {symbols}, one trade may be "
-                f"{money(limit, plan.numeraire)}"
+                f"The plan gives {money(sold, plan.numeraire)} of {' for '.join(names)}, one trade "
+                f"may be {money(limit, plan.numeraire)}"
             )
             yield Reason("max_trade_e8", text, sold, limit)
-
-
-def taken_e8(snapshot: Snapshot, leg: Leg) -> int:
-    """What a leg takes from the wallet is worth, each part rounded down."""
-    return sum(value_down(snapshot, amount.token, amount.raw) for amount in leg.takes)
 
 
 def turnover_within_day(problem: Problem, plan: Plan) -> Iterable[Reason]:
