@@ -33,12 +33,15 @@ def find_plan(ledger: Ledger, portfolio: str, plan_id: str) -> tuple[str, Plan]:
     with ledger.reading() as connection:
         found = [name for name in connection.execute(statement).scalars() if name]
         if len(wanted) < _SHORTEST_PREFIX or len(found) != 1:
+            message = f"no plan of {portfolio} that waits or was traded begins with {plan_id!r}"
+            if found:
+                message = f"{len(found)} plans of {portfolio} begin with {plan_id!r}"
+            if len(wanted) < _SHORTEST_PREFIX:
+                message = f"{plan_id!r} is too short to name a plan"
             raise ConfigError(
-                f"{plan_id!r} names {len(found)} plans of {portfolio} that wait or were executed"
-                if len(wanted) >= _SHORTEST_PREFIX
-                else f"{plan_id!r} is too short to name a plan",
+                message,
                 hint="take the id from what `rebalancer rebalance --execute` or the keeper prints,"
-                f" at least its first {_SHORTEST_PREFIX} digits",
+                f" at least its first {_SHORTEST_PREFIX} digits; a dry run's plan is not approved",
             )
         return found[0], log.get(connection, Plan, found[0])
 

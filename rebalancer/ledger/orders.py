@@ -125,10 +125,13 @@ def find_order(ledger: Ledger, portfolio: str, prefix: str | None) -> OrderRecor
         wanted = prefix.lower()
         found = [name for name in ids if name.startswith(wanted)]
         if len(wanted) < _SHORTEST_PREFIX or len(found) != 1:
+            message = f"no order of {portfolio} begins with {prefix!r}"
+            if found:
+                message = f"{len(found)} orders of {portfolio} begin with {prefix!r}"
+            if len(wanted) < _SHORTEST_PREFIX:
+                message = f"{prefix!r} is too short to name an order"
             raise ConfigError(
-                f"{prefix!r} names {len(found)} orders of {portfolio}"
-                if len(wanted) >= _SHORTEST_PREFIX
-                else f"{prefix!r} is too short to name an order",
+                message,
                 hint=f"`rebalancer order list` shows them; give at least {_SHORTEST_PREFIX} digits",
             )
         return _record(connection, found[0])
