@@ -8,6 +8,7 @@ import typer
 
 from rebalancer.cli.options import ExecuteOption, JsonOption, Place, RaiseOption, at_place
 from rebalancer.cli.slices import drive
+from rebalancer.errors import RebalancerError
 
 if TYPE_CHECKING:
     from rebalancer.cli.session import Session
@@ -50,11 +51,23 @@ def rebalance(
         result = results[-1]
         if not json and result.order is not None:
             show_order(result.order)
-    elif not json and not execute and result.order is None:
-        show_slicing(session, result)
+    elif not json and not execute:
+        if result.order is None:
+            show_slicing(session, result)
+        _say_whose(session)
     if json:
         show_json(cycle_document(result))
     _refuse(result)
+
+
+def _say_whose(session: Session) -> None:
+    """What a dry run need not ask: whether the wallet is kept by another portfolio."""
+    from rebalancer.cli.output import note
+
+    try:
+        session.tenure.check()
+    except RebalancerError as error:
+        note(f"with --execute this is refused: {error}")
 
 
 def show_slicing(session: Session, result: CycleResult) -> None:

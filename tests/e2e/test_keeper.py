@@ -287,7 +287,9 @@ def test_two_processes__other_shares_of_one_wallet__one_keeps_it_until_it_is_han
             2,
             True,
         )
-        assert drifted.bare("rebalance", *rival).code == 0, "a dry run may compare them"
+        dry = drifted.bare("rebalance", *rival)
+        assert dry.code == 0, "a dry run may compare them"
+        assert "with --execute this is refused: " in dry.err
         assert nonce(devchain) == start
 
         while (taken := drifted.bare("resume", "--take-over", *rival)).code == 7:
