@@ -308,6 +308,25 @@ def test_two_processes__other_shares_of_one_wallet__one_keeps_it_until_it_is_han
     assert drifted.run("rebalance").code == 0
 
 
+def test_killed_while_its_transaction_is_out__the_wallet_is_still_its_own(
+    drifted: Workspace, devchain: DevChain
+) -> None:
+    """``kill -9`` leaves a claim and no lock: another portfolio waits, its own goes on at once."""
+    start, path = nonce(devchain), rival_of(drifted)
+    devchain.rpc.call("evm_setAutomine", False)
+    with keeping(drifted) as process:
+        until(lambda: nonce(devchain) > start)
+        process.kill()
+    still_open = open_transactions(drifted)
+    devchain.rpc.batch([("evm_setAutomine", (True,)), ("anvil_mine", ())])
+    sent = nonce(devchain)
+    refused = drifted.bare("rebalance", "--execute", "-p", path, "--rpc-url", drifted.rpc_url)
+    assert (refused.code, nonce(devchain)) == (2, sent)
+    assert "is kept by the portfolio treasury" in refused.err
+    then = goes_on(drifted)
+    assert [t["tx_hash"] for t in then["recovered"][0]["transactions"]] == still_open
+
+
 def test_file_edited_while_its_keeper_runs__the_keeper_does_not_undo_it(
     drifted: Workspace, devchain: DevChain
 ) -> None:
