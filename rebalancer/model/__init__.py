@@ -7,6 +7,7 @@ token, values are integers in 1e-8 of the numeraire, ratios are in parts per mil
 from rebalancer.model.canonical import ADDED_LATER, digest, to_json, to_plain
 from rebalancer.model.circumstances import Circumstances
 from rebalancer.model.flow import Flow, FlowKind
+from rebalancer.model.gas import GasCorrection, GasSchedule, PlannedGas, TokenGas
 from rebalancer.model.goal import Goal, Scheme
 from rebalancer.model.leg import (
     AddLeg,
@@ -88,7 +89,9 @@ __all__ = [
     "Flow",
     "FlowKind",
     "GasComponent",
+    "GasCorrection",
     "GasReserve",
+    "GasSchedule",
     "Goal",
     "HeldOut",
     "Hold",
@@ -100,6 +103,7 @@ __all__ = [
     "Order",
     "PairState",
     "Plan",
+    "PlannedGas",
     "PlannerKind",
     "Policy",
     "PositionValue",
@@ -120,6 +124,7 @@ __all__ = [
     "SwapLeg",
     "Target",
     "Token",
+    "TokenGas",
     "TransactionOutcome",
     "TriggerKind",
     "UnwrapLeg",

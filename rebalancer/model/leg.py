@@ -6,7 +6,7 @@ trades, and what it pays at ``least``, below which the contract reverts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -176,6 +176,29 @@ def forwards(legs: Sequence[Leg], index: int) -> bool:
     """Whether a leg pays straight into the pair of the next one instead of the wallet."""
     following = legs[index + 1] if index + 1 < len(legs) else None
     return isinstance(following, SwapLeg) and following.chained
+
+
+def moved_tokens(legs: Iterable[Leg]) -> tuple[Token, ...]:
+    """Every token, ether and LP shares included, that ``legs`` move, in order of first use."""
+    found: dict[Token, None] = {}
+    for leg in legs:
+        if isinstance(leg, SwapLeg):
+            found |= dict.fromkeys((leg.token_in, leg.token_out))
+        else:
+            found |= dict.fromkeys(amount.token for amount in (*leg.takes, *leg.pays))
+    return tuple(found)
+
+
+def net_moves(legs: Sequence[Leg]) -> dict[Token, int]:
+    """What the wallet gets (negative: gives) of every token by ``legs``, in order of first use."""
+    net = dict.fromkeys(moved_tokens(legs), 0)
+    for index, leg in enumerate(legs):
+        for amount in leg.takes:
+            net[amount.token] -= amount.raw
+        if not forwards(legs, index):
+            for amount in leg.pays:
+                net[amount.token] += amount.raw
+    return net
 
 
 def share_token(pair: str, amm: str, token0: Token, token1: Token) -> Token:

@@ -6,12 +6,26 @@ snapshot has of them: one price per share, whatever the plan does to the pool on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from rebalancer.amm.fair import value_of_root_k_e8
 from rebalancer.amm.liquidity import effective_total_supply
-from rebalancer.model import Leg, PairState, Price, Snapshot, SwapLeg, Token
-from rebalancer.model.leg import share_token
+from rebalancer.model import PairState, Price, Snapshot, Token
+from rebalancer.model.leg import forwards as feeds_next
+from rebalancer.model.leg import moved_tokens, net_moves, share_token
+
+__all__ = [
+    "balance",
+    "counted",
+    "feeds_next",
+    "liquid_shares",
+    "moved_tokens",
+    "net_moves",
+    "pair_of",
+    "price_of",
+    "priced_tokens",
+    "share_of",
+    "value_down",
+    "value_up",
+]
 
 
 def share_of(pair: PairState) -> Token:
@@ -87,32 +101,3 @@ def priced_tokens(snapshot: Snapshot, token: Token) -> tuple[Token, ...]:
     """The tokens whose prices say what ``token`` is worth: a pair's two for its shares."""
     pair = pair_of(snapshot, token)
     return (token,) if pair is None else (pair.token0, pair.token1)
-
-
-def moved_tokens(legs: Iterable[Leg]) -> tuple[Token, ...]:
-    """Every token, ether and LP shares included, that ``legs`` move, in order of first use."""
-    found: dict[Token, None] = {}
-    for leg in legs:
-        if isinstance(leg, SwapLeg):
-            found |= dict.fromkeys((leg.token_in, leg.token_out))
-        else:
-            found |= dict.fromkeys(amount.token for amount in (*leg.takes, *leg.pays))
-    return tuple(found)
-
-
-def net_moves(legs: Sequence[Leg]) -> dict[Token, int]:
-    """What the wallet gets (negative: gives) of every token by ``legs``, in order of first use."""
-    net = dict.fromkeys(moved_tokens(legs), 0)
-    for index, leg in enumerate(legs):
-        for amount in leg.takes:
-            net[amount.token] -= amount.raw
-        if not feeds_next(legs, index):
-            for amount in leg.pays:
-                net[amount.token] += amount.raw
-    return net
-
-
-def feeds_next(legs: Sequence[Leg], index: int) -> bool:
-    """Whether the leg at ``index`` pays into the next one's pair instead of the wallet."""
-    following = legs[index + 1] if index + 1 < len(legs) else None
-    return isinstance(following, SwapLeg) and following.chained

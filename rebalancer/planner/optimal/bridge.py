@@ -62,10 +62,10 @@ def statement_of(
         pairs = []
     used = set(targets) | {t.address.lower() for p in pairs for t in (p.token0, p.token1)}
     gas = problem.gas_schedule
-    touch, approval = problem.gas_value_e8(gas.per_token), problem.gas_value_e8(gas.per_approval)
     assets = []
     for key in used:
-        price, raw, target = snapshot.price(held[key].token), held[key].raw, targets.get(key)
+        token, raw, target = held[key].token, held[key].raw, targets.get(key)
+        price = snapshot.price(token)
         assets.append(
             Asset(
                 key=key,
@@ -73,8 +73,8 @@ def statement_of(
                 price_numerator=price.numerator,
                 price_denominator=price.denominator,
                 target_ppm=_target_ppm(problem, target, price.value_down(raw)) if target else None,
-                touch_e8=touch,
-                approval_e8=approval,
+                touch_e8=problem.gas_value_e8(gas.touch(token)),
+                approval_e8=problem.gas_value_e8(gas.approval(token)),
                 tax=(taxes or {}).get(key, ()),
             )
         )
@@ -91,7 +91,9 @@ def statement_of(
                 reserve0=pair.reserve0,
                 reserve1=pair.reserve1,
                 fee_ppm=pair.fee_ppm,
-                swap_e8=problem.gas_value_e8(gas.per_swap),
+                swap_e8=problem.gas_value_e8(
+                    gas.per_swap + gas.transfers(pair.token0, pair.token1)
+                ),
                 max_impact_ppm=policy.max_impact_ppm,
             )
             for pair in pairs
@@ -111,7 +113,8 @@ def _stake(problem: Problem, target: Target, pair: PairState) -> Stake:
     """The shares of ``pair`` that the wallet can redeem; the allowance for it is their gas."""
     gas, shares = problem.gas_schedule, liquid_shares(problem.snapshot, pair.address)
     protocol = pair.protocol_fee_on and pair.k_last > 0
-    due = gas.protocol_fee if pair.protocol_fee_on else 0
+    both = gas.protocol_fee if pair.protocol_fee_on else 0
+    both += gas.transfers(pair.token0, pair.token1)
     return Stake(
         key=pair.address.lower(),
         pool=pair.address.lower(),
@@ -120,8 +123,8 @@ def _stake(problem: Problem, target: Target, pair: PairState) -> Stake:
         target_ppm=_target_ppm(
             problem, target, value_down(problem.snapshot, share_of(pair), shares)
         ),
-        burn_e8=problem.gas_value_e8(gas.per_remove + gas.per_approval + due),
-        mint_e8=problem.gas_value_e8(gas.per_add + due),
+        burn_e8=problem.gas_value_e8(gas.per_remove + gas.per_approval + both),
+        mint_e8=problem.gas_value_e8(gas.per_add + both),
         stored=pair.total_supply if protocol else 0,
         k_last=pair.k_last if protocol else 0,
     )
