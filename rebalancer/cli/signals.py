@@ -6,12 +6,14 @@ import os
 import signal
 import time
 from _thread import start_new_thread
+from contextlib import suppress
 from threading import Event
 from types import FrameType
 
 #: A wrapper may pass the signal on that the terminal sent to us too: that is one press.
 _SAME_PRESS_S = 0.5
 _INTERRUPTED = 130
+_STOPPING = "stopping: what is at work has some seconds; once more leaves at once"
 
 
 class Stop(Event):
@@ -43,11 +45,21 @@ def stop_event(at_once: str | None = None) -> Stop:
 
     def heard(number: int, frame: FrameType | None) -> None:
         told_s = stop.told_s()
-        if at_once is not None and told_s is not None and told_s > _SAME_PRESS_S:
-            os.write(2, f"{at_once}\n".encode())
-            os._exit(_INTERRUPTED)
         stop.tell()
+        if at_once is None:
+            return
+        if told_s is None:
+            _say(_STOPPING)
+        elif told_s > _SAME_PRESS_S:
+            _say(at_once)
+            os._exit(_INTERRUPTED)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, heard)
     return stop
+
+
+def _say(text: str) -> None:
+    """A line on stderr; past its buffer, which the thread that is interrupted may be writing to."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())

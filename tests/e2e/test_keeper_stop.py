@@ -52,6 +52,7 @@ def test_no_block_comes__ctrl_c__leaves_what_was_sent_to_the_next_start(
         out, err = process.communicate(timeout=60)
     left = json.loads(out)
     assert (process.returncode, err.splitlines()[-1]) == (0, "stopped")
+    assert "once more leaves at once" in err
     assert (left["error"]["type"], left["follow_up"]) == ("Stopped", "left to the next start")
     still_open = open_transactions(drifted)
     assert still_open[0] in left["error"]["message"]
