@@ -34,6 +34,7 @@ def plan(
     """Show the decision for this block with its reasons; the same input gives the same bytes."""
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.past import of_block
+    from rebalancer.cli.rebalance import would_wait
     from rebalancer.cli.slices import at_work
     from rebalancer.keeper.orders import slicing_of
     from rebalancer.model import to_plain
@@ -79,6 +80,8 @@ def plan(
         show_json(document)
         return
     show(decision_view(decision, evaluation.valuation.numeraire))
+    if wait := would_wait(session, decision):
+        show(wait)
     if order is not None:
         show(f"\nThis is what would be done without it: {progress(order)}")
     elif sliced is not None:

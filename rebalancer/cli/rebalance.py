@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rebalancer.cli.session import Session
     from rebalancer.keeper.cycle import CycleResult
     from rebalancer.ledger.orders import OrderRecord
+    from rebalancer.model import Decision
 
 NoWaitOption = Annotated[
     bool,
@@ -54,6 +55,8 @@ def rebalance(
     elif not json and not execute:
         if result.order is None:
             show_slicing(session, result)
+        if wait := would_wait(session, result.evaluation.decision):
+            note(wait)
         _say_whose(session)
     if json:
         show_json(cycle_document(result))
@@ -182,6 +185,20 @@ def show_cycle(result: CycleResult) -> None:
     )
     if result.after_unread:
         show(f"done, but the portfolio could not be read after it: {result.after_unread}")
+
+
+def would_wait(session: Session, decision: Decision) -> str:
+    """What a plan that was only shown would need before it is signed; nothing where it is small."""
+    from rebalancer.model import Rebalance
+    from rebalancer.report.numbers import money
+
+    limit = session.resolved.portfolio.approve_above
+    if limit is None or not isinstance(decision, Rebalance):
+        return ""
+    if decision.plan.costs.traded_e8 <= limit:
+        return ""
+    most = f"{money(limit, decision.plan.numeraire)} {decision.plan.numeraire}"
+    return f"larger than approve_above, {most}: with --execute it waits for `rebalancer approve`"
 
 
 def awaited(result: CycleResult) -> str:

@@ -111,6 +111,14 @@ def test_the_table_says_what_to_type(careful: Workspace) -> None:
     assert "for at least" in approved
 
 
+def test_a_plan_that_is_only_shown__says_that_it_would_wait(careful: Workspace) -> None:
+    says = "larger than approve_above, 1,000.00 USD: with --execute it waits"
+    assert says in careful.run("plan").out
+    assert says in careful.run("rebalance").err
+    careful.edit(careful.portfolio, "approve_above: 1000", "approve_above: 10000000")
+    assert "approve_above" not in careful.run("plan").out
+
+
 def test_below_the_size__nobody_is_asked(drifted: Workspace, devchain: DevChain) -> None:
     drifted.edit(drifted.portfolio, "approvals: exact", "approve_above: 99000000\napprovals: exact")
     document = drifted.run("rebalance", "--execute", "--json").json
