@@ -50,7 +50,7 @@ class Step:
 
 def drifting(inputs: Inputs) -> Drifting:
     """What doing nothing costs at the inputs' snapshot."""
-    problem = _problem(inputs)
+    problem = posed(inputs)
     policy = problem.policy
     penalty = penalty_up_e8(problem.valuation, policy.drift_aversion_ppm)
     rules = settle(
@@ -77,13 +77,13 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     if valuation.unread:
         names = ", ".join(valuation.unread)
         return (Step("Is every position read?", False, (Reason("unread", f"{names} is not"),)),)
-    problem = _problem(inputs)
+    problem = posed(inputs)
     verdict = asked(problem, inputs.last_rebalance_ts)
     steps = [Step("Is it time?", verdict.fired, verdict.reasons), _gas(problem)]
     problem, proposal = proposed(
         replace(problem, only_raise=verdict.only_raise),
         proposer_of(inputs.policy),
-        lambda gas_wei: replace(_problem(inputs, gas_wei), only_raise=verdict.only_raise),
+        lambda gas_wei: replace(posed(inputs, gas_wei), only_raise=verdict.only_raise),
     )
     found = Reason("legs", f"{len(proposal.legs)} legs", len(proposal.legs))
     steps.append(Step("Are there trades?", bool(proposal.legs), (found, *proposal.limits)))
@@ -105,7 +105,8 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _problem(inputs: Inputs, gas_wei: int | None = None) -> Problem:
+def posed(inputs: Inputs, gas_wei: int | None = None) -> Problem:
+    """The problem that is decided on; ``gas_wei`` of the ether stay for the plan's own gas."""
     valuation = value(inputs.snapshot, inputs.targets)
     return pose(
         inputs.snapshot,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isqrt
 
 from rebalancer.errors import PlanError
 from rebalancer.model import (
@@ -30,6 +29,11 @@ from rebalancer.model import (
 )
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal.verify import verify as verify_certificate
+from rebalancer.planner.restated import differences
+from rebalancer.planner.tally import holds, supply, worth
+
+#: How many differences of a certificate's problem are named.
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def _plan(decision: Decision, inputs: Inputs) -> Iterator[Finding]:
         return
     yield Finding("legs", True, f"{len(plan.legs)} pay what they say, to the unit")
     net = {change.token: change.raw for change in plan.net}
-    before = _holds(snapshot)
+    before = holds(snapshot)
     changes = {t: raw - before[t] for t, raw in balances.items() if raw != before[t]}
     yield _same("balances", net == changes, f"{len(net)} change as the plan says")
     lost = _lost_e8(plan, snapshot, before, changes)
@@ -95,28 +99,10 @@ def _certificate(plan: Plan, inputs: Inputs) -> Iterator[Finding]:
         yield Finding("certificate", False, str(error))
         return
     yield Finding("certificate", True, f"no plan is better by more than {numbers['gap_e8']} e8")
-    claim = json.loads(plan.certificate)
-    about = {a["key"]: (a["held"], a["price_numerator"]) for a in claim["statement"]["assets"]}
-    tradable = _tradable(plan, inputs.snapshot, {key: held for key, (held, _) in about.items()})
-    there = {
-        a.token.address.lower(): (tradable[a.token], inputs.snapshot.price(a.token).numerator)
-        for a in inputs.snapshot.balances
-        if a.token.address.lower() in about
-    }
-    pools = {p["key"]: (p["reserve0"], p["reserve1"]) for p in claim["statement"]["pools"]}
-    pairs = {
-        p.address.lower(): (p.reserve0, p.reserve1)
-        for p in inputs.snapshot.pairs
-        if p.address.lower() in pools
-    }
-    stakes = {x["key"]: (x["shares"], x["supply"]) for x in claim["statement"]["stakes"]}
-    shares = {
-        p.address.lower(): (_liquid(inputs.snapshot, p), _supply(p))
-        for p in inputs.snapshot.pairs
-        if p.address.lower() in stakes
-    }
-    same = (about, pools, stakes) == (there, pairs, shares)
-    yield _same("statement", same, "it is about this snapshot")
+    other = differences(plan, inputs, json.loads(plan.certificate)["statement"])
+    more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
+    detail = f"it is of another problem: {'; '.join(other[:_SHOWN])}{more}"
+    yield Finding("statement", not other, detail if other else "it is about this very problem")
 
 
 def _lost_e8(
@@ -136,7 +122,7 @@ def _lost_e8(
         token = plan.withdrawal.token
         counts[token] -= min(counts[token], plan.withdrawal.raw)
     return sum(
-        _worth(snapshot, token, counts[token]) - _worth(snapshot, token, counts[token] + raw)
+        worth(snapshot, token, counts[token]) - worth(snapshot, token, counts[token] + raw)
         for token, raw in moved.items()
     )
 
@@ -152,74 +138,10 @@ def _unsure(plan: Plan, snapshot: Snapshot) -> int:
     return int(withdrawal.token == reserve.wrapped)
 
 
-def _tradable(plan: Plan, snapshot: Snapshot, claimed: Mapping[str, int]) -> dict[Token, int]:
-    """What a plan could be made of: balances, less a withdrawal, and ether as far as it is free.
-
-    How much of the ether is left for gas is the planner's choice: between what the plan wraps and
-    all that is above the reserve, the ``claimed`` amount stands.
-    """
-    found = {amount.token: amount.raw for amount in snapshot.balances}
-    if plan.withdrawal is not None:
-        token = plan.withdrawal.token
-        found[token] = max(found[token] - plan.withdrawal.raw, 0)
-    reserve = snapshot.gas_reserve
-    if reserve is not None:
-        change = {c.token: c.raw for c in plan.net}.get(snapshot.native.token, 0)
-        # What is wrapped can be taken out as well, so the withdrawal comes off all of it.
-        raised = plan.withdrawal
-        aside = raised.raw if raised is not None and raised.token == reserve.wrapped else 0
-        read = snapshot.balance(reserve.wrapped) - aside
-        least = max(read - change, 0)
-        most = max(read + max(snapshot.native_wei - reserve.wei, -change), 0)
-        held = claimed.get(reserve.wrapped.address.lower(), least)
-        found[reserve.wrapped] = min(max(held, least), most)
-    return found
-
-
-def _holds(snapshot: Snapshot) -> dict[Token, int]:
-    """What the wallet has: tokens, ether, and LP shares as tokens at their pair's address."""
-    found = {_share(p): _liquid(snapshot, p) for p in snapshot.pairs}
-    found[snapshot.native.token] = snapshot.native_wei
-    return found | {amount.token: amount.raw for amount in snapshot.balances}
-
-
-def _share(pair: PairState) -> Token:
-    return Token(pair.address, pair.name, 18)
-
-
-def _liquid(snapshot: Snapshot, pair: PairState) -> int:
-    return sum(h.shares - h.staked for h in snapshot.holdings if h.pair == pair.address)
-
-
-def _supply(pair: PairState) -> int:
-    """All shares, with those that the protocol is due (UniswapV2Pair._mintFee)."""
-    root, last = isqrt(pair.reserve0 * pair.reserve1), isqrt(pair.k_last)
-    if not pair.protocol_fee_on or not 0 < last < root:
-        return pair.total_supply
-    return pair.total_supply + pair.total_supply * (root - last) // (5 * root + last)
-
-
-def _worth(snapshot: Snapshot, token: Token, raw: int) -> int:
-    """Value of a balance at the snapshot's prices, LP shares at the fair one; rounded down."""
-    pair = next((p for p in snapshot.pairs if _share(p) == token), None)
-    if pair is not None and not raw:
-        return 0
-    if pair is not None:
-        p0, p1 = snapshot.price(pair.token0), snapshot.price(pair.token1)
-        square = 4 * raw * raw * pair.reserve0 * pair.reserve1 * p0.numerator * p1.numerator
-        return isqrt(square // (_supply(pair) ** 2 * p0.denominator * p1.denominator))
-    price = snapshot.native
-    if token == price.token and snapshot.gas_reserve is not None:
-        price = snapshot.price(snapshot.gas_reserve.wrapped)
-    elif token != price.token:
-        price = snapshot.price(token)
-    return raw * price.numerator // price.denominator
-
-
 def _execute(plan: Plan, snapshot: Snapshot) -> dict[Token, int] | str:
     """Balances after the legs, or why they cannot be what the plan says."""
     legs: Sequence[Leg] = plan.legs
-    run = _Books(_holds(snapshot), {p.address: p for p in snapshot.pairs})
+    run = _Books(holds(snapshot), {p.address: p for p in snapshot.pairs})
     for index, leg in enumerate(legs):
         before = legs[index - 1] if index else None
         after = legs[index + 1] if index + 1 < len(legs) else None
@@ -282,18 +204,18 @@ class _Books:
         pair = self.pairs.get(leg.pair)
         if pair is None or (pair.token0, pair.token1) != (leg.token0, leg.token1):
             return "names a pool that is not there"
-        supply, r0, r1 = _supply(pair), pair.reserve0, pair.reserve1
+        whole, r0, r1 = supply(pair), pair.reserve0, pair.reserve1
         sign = 1 if isinstance(leg, AddLeg) else -1
         if sign > 0:
-            if min(leg.amount0 * supply // r0, leg.amount1 * supply // r1) != leg.shares:
+            if min(leg.amount0 * whole // r0, leg.amount1 * whole // r1) != leg.shares:
                 return f"mints something else than {leg.shares} shares"
             if leg.amount0 * r1 // r0 != leg.amount1:
                 return "adds more than the pool's ratio asks for"
-        elif (leg.shares * r0 // supply, leg.shares * r1 // supply) != (leg.amount0, leg.amount1):
+        elif (leg.shares * r0 // whole, leg.shares * r1 // whole) != (leg.amount0, leg.amount1):
             return f"redeems something else than {leg.amount0} and {leg.amount1}"
         r0, r1 = r0 + sign * leg.amount0, r1 + sign * leg.amount1
         k_last = r0 * r1 if pair.protocol_fee_on else 0
-        self._book(pair, r0, r1, supply + sign * leg.shares, k_last)
+        self._book(pair, r0, r1, whole + sign * leg.shares, k_last)
         return None
 
     def _book(self, pair: PairState, r0: int, r1: int, supply: int, k_last: int) -> None:
