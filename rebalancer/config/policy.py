@@ -17,7 +17,7 @@ from rebalancer.config.quantities import (
     parse_share,
 )
 from rebalancer.config.strict import Strict
-from rebalancer.model import PPM, PlannerKind, Policy, ResetRule, TriggerKind
+from rebalancer.model import PPM, PlannerKind, Policy, ResetRule, TriggerKind, format_units
 
 _MOST_SLIPPAGE, _BLOCK_S = PPM // 2, 12
 _RESETS = ("edge", "optimal")
@@ -85,6 +85,11 @@ class PolicySpec(Strict):
             raise ValueError("reset: optimal needs risk_aversion and volatility")
         if "reset_edge" in self.model_fields_set and self.reset != "edge":
             raise ValueError("reset_edge belongs to reset: edge")
+        if self.planner == "optimal" and self.reset not in (PPM, "optimal"):
+            raise ValueError(
+                f"{self._reset_key()} has no meaning with planner: optimal, which trades as far as "
+                "each step is worth its cost; leave reset away, or set planner: greedy"
+            )
         if self.volatility_half_life is not None:
             if self.volatility is None:
                 raise ValueError(
@@ -97,6 +102,12 @@ class PolicySpec(Strict):
         if self.max_trade is not None and self.max_trade < self.min_trade:
             raise ValueError("max_trade is below min_trade, so nothing could ever be traded")
         return self
+
+    def _reset_key(self) -> str:
+        """The key as it may stand in the file."""
+        if isinstance(self.reset, int):
+            return f"reset: {format_units(self.reset, 4)}%"
+        return f"reset: {self.reset}"
 
     @model_validator(mode="after")
     def _can_ever_trade(self) -> PolicySpec:

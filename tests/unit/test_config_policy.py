@@ -40,6 +40,8 @@ def test_an_old_file_gives_the_old_policy():
         ({"reset": "edge"}, {"reset": "edge", "reset_edge_ppm": PPM}),
         ({"reset": "edge", "reset_edge": "40%"}, {"reset": "edge", "reset_edge_ppm": 400_000}),
         ({"planner": "optimal"}, {"planner": "optimal", "reset": "share"}),
+        ({"planner": "optimal", "reset": "100%"}, {"planner": "optimal", "reset_ppm": PPM}),
+        ({"planner": "greedy", "reset": "50%"}, {"planner": "greedy", "reset_ppm": 500_000}),
         (
             {"reset": "optimal", "risk_aversion": 4, "volatility": "60%"},
             {
@@ -89,6 +91,8 @@ def test_layers(keys, expected):
         ({"reset": "optimal"}, "needs risk_aversion and volatility"),
         ({"reset": "optimal", "risk_aversion": 4}, "needs a volatility"),
         ({"reset": "half"}, "not a ratio"),
+        ({"reset": "50%", "planner": "optimal"}, "reset: 50% has no meaning with planner: optimal"),
+        ({"reset": "edge", "planner": "optimal"}, "leave reset away, or set planner: greedy"),
         ({"reset": "150%"}, "more than 100%"),
         ({"reset_edge": "50%"}, "belongs to reset: edge"),
         (
