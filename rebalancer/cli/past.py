@@ -91,7 +91,8 @@ def attribution(
 
     number = session.last_rebalance_block(snapshot.block.number) if since is None else since
     if number is None or number == snapshot.block.number:
-        return None, "", ()
+        same = f"nothing moved since block {since}: it is the one that is read"
+        return None, "", () if since is None else (same,)
     if number > snapshot.block.number:
         raise ConfigError(
             f"--since {number} is after block {snapshot.block.number}, which is read",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rebalancer.cli.options import JsonOption, Place, at_place
-from rebalancer.errors import ConfigError
+from rebalancer.errors import ConfigError, Paused
 
 AllOption = Annotated[
     bool, typer.Option("--all", help="The kill switch: every portfolio of this user, at once.")
@@ -63,7 +63,7 @@ def resume(
     """
     from rebalancer.cli.output import show, show_json
     from rebalancer.cli.session import state_folder
-    from rebalancer.keeper.stop import release_all
+    from rebalancer.keeper.stop import kill_guard, release_all
     from rebalancer.ledger.consent import resume as record
 
     name, lost = None, []
@@ -83,6 +83,10 @@ def resume(
         show_json({"paused": False, "portfolio": name, "taken_over_from": lost})
         return
     show(f"{name or 'the kill switch'} is released")
+    try:
+        kill_guard(state_folder())()
+    except Paused as error:
+        show(f"but {error}; {error.hint}")
     if take_over:
         wallet = session.resolved.portfolio.wallet
         from_whom = f", no longer by {', '.join(lost)}" if lost else ""

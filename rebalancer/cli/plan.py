@@ -48,6 +48,13 @@ def plan(
         why_view,
     )
 
+    if verify is None and offline:
+        raise ConfigError("--offline is about a file", hint="name it with --verify FILE")
+    if verify is not None and (at is not None or raise_ is not None or why_not):
+        raise ConfigError(
+            "--verify recomputes what is in the file; --at, --raise and --why-not plan anew",
+            hint="leave them away, or --verify",
+        )
     if verify is not None and place.portfolio == PORTFOLIO and not PORTFOLIO.exists():
         if not offline:
             raise ConfigError(

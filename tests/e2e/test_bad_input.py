@@ -223,6 +223,8 @@ def test_init__never_over_a_file(workspace: Workspace) -> None:
         (["plan", "--raise", "5 USDX"], 2, "mainnet has no token 'USDX'", "it has WETH"),
         (["plan", "--raise", "-5 USDC"], 2, "asks for nothing", "above 0"),
         (["plan", "--verify", "nope.json"], 2, "nope.json cannot be read", "plan --json"),
+        (["plan", "--verify", "x", "--why-not"], 2, "recomputes what is in the file", "leave them"),
+        (["plan", "--offline"], 2, "--offline is about a file", "--verify FILE"),
         (["rebalance", "--ledger", "."], 2, ". is a folder, not a ledger", "--ledger FILE"),
         (["audit", "gas", "--ledger", "nope.sqlite"], 6, "no ledger", "rebalancer rebalance"),
         (["fork", "--move", "WETH"], 2, "--move WETH is no move", "WETH=+25%"),

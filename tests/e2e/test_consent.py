@@ -210,7 +210,8 @@ def test_kill_switch__stops_every_portfolio__until_released(
     assert stopped.code == 8
     assert "something is wrong" in stopped.err
     assert (swaps(devchain, since), nonce(devchain)) == (0, start + 1), "it sent something"
-    assert drifted.bare("resume", "--all").code == 0
+    assert "but the kill switch is set: something is wrong" in drifted.run("resume").out
+    assert drifted.bare("resume", "--all").out == "the kill switch is released\n"
     assert drifted.run("rebalance", "--execute").code == 0
     assert (swaps(devchain, since), nonce(devchain)) == (1, start + 2)
 

@@ -120,6 +120,9 @@ def test_since__block_that_cannot_be__is_refused_in_one_line(
     early = workspace.run("status", "--since", "1")
     assert early.code == 3
     assert early.err.count("\n") == 2
+    number = str(devchain.block_number)
+    same = workspace.run("status", "--since", number, "--at", number)
+    assert f"nothing moved since block {number}: it is the one that is read" in same.out
 
 
 @pytest.mark.parametrize("verb", ["status --since", "status --at", "plan --at"])
