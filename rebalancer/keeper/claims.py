@@ -96,7 +96,7 @@ class Register:
         for other in self.claims():
             if contested(other, mine) and other.file == mine.file:
                 raise ConfigError(
-                    f"{mine.file} was changed and traded by another run since this one began",
+                    f"{mine.file} was changed, and another run trades by it since this one began",
                     hint="start this one again: it then goes by the file as it is",
                 )
             if contested(other, mine):
@@ -167,4 +167,12 @@ def _succeeds(mine: Claim, other: Claim) -> bool:
     """Whether a file opened now is the other's successor: the same file, or the same one moved."""
     if mine.file == other.file:
         return True
-    return mine.portfolio == other.portfolio and not Path(other.file).exists()
+    return mine.portfolio == other.portfolio and _is_gone(Path(other.file))
+
+
+def _is_gone(file: Path) -> bool:
+    """Whether the file is known not to be there; one that may not be looked at may be."""
+    try:
+        return not file.exists()
+    except OSError:
+        return False

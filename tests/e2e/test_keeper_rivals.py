@@ -105,5 +105,5 @@ def test_file_edited_while_its_keeper_runs__the_keeper_does_not_undo_it(
         out, _ = process.communicate(timeout=30)
         assert process.returncode == 2
         message = json.loads(out.splitlines()[-1])["error"]["message"]
-        assert "portfolio.yaml was changed and traded by another run" in message
+        assert "portfolio.yaml was changed, and another run trades by it" in message
     assert nonce(devchain) == traded

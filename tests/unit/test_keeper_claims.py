@@ -129,6 +129,21 @@ def test_enter__file_that_was_moved__stands_in_for_itself__a_copy_does_not(
         register.enter(renamed)  # a process may still run by the file that is gone
 
 
+def test_enter__file_that_may_not_be_looked_at__is_not_taken_for_gone(
+    tmp_path: Path, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register.enter(claim(tmp_path / "a.yaml"))
+    copy = claim(tmp_path / "b.yaml", *OTHER_SHARES)
+    (tmp_path / "a.yaml").unlink()
+
+    def forbidden(_: Path) -> bool:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    with pytest.raises(ConfigError, match="is kept by the portfolio treasury"):
+        register.enter(copy)
+
+
 def test_tenure__in_the_same_process__gives_way_to_nothing_silently(
     tmp_path: Path, register: Register
 ) -> None:
@@ -137,7 +152,7 @@ def test_tenure__in_the_same_process__gives_way_to_nothing_silently(
     tenure.hold()
     tenure.hold()
     register.enter(claim(tmp_path / "a.yaml", *OTHER_SHARES))
-    with pytest.raises(ConfigError, match=r"a\.yaml was changed and traded by another run"):
+    with pytest.raises(ConfigError, match=r"a\.yaml was changed, and another run trades by it"):
         tenure.hold()
     other = claim(tmp_path / "b.yaml", RENAMED)
     register.take_over(other)
