@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from rebalancer.errors import PlanError
 from rebalancer.model import Amount, Plan, Reason, Snapshot, Valuation, format_units
@@ -82,6 +84,16 @@ def still_lacking(problem: Problem, plan: Plan) -> tuple[Reason, ...]:
         "not raised by this plan; ask again at the next evaluation"
     )
     return (Reason("withdrawal_short_e8", text, value_e8, 0),)
+
+
+def proves_raising(certificate: str) -> bool:
+    """Whether a certificate is of a plan that pays for a withdrawal.
+
+    Its objective charges more than its value for what is missing, so what such a plan gains over
+    holding is no money. Among plans that raise as much the charge is the same, and the gap is.
+    """
+    claim: Any = json.loads(certificate)
+    return any(asset["owed"] for asset in claim["statement"]["assets"])
 
 
 def raised_e8(problem: Problem, net: Sequence[Amount]) -> int:

@@ -24,6 +24,7 @@ from rebalancer.model import (
     to_plain,
 )
 from rebalancer.planner.proof import proof
+from rebalancer.planner.withdrawal import proves_raising
 from rebalancer.report.layout import new_table
 from rebalancer.report.legs import all_in_words, roughly, side_by_side, through
 from rebalancer.report.numbers import amount, gwei, money, percent, points, short
@@ -62,7 +63,7 @@ def decision_view(decision: Decision, numeraire: str) -> RenderableType:
         parts.append(Text(text))
     parts += [_legs(plan), _positions(plan), _costs(plan, numeraire)]
     if plan.certificate is not None:
-        parts.append(_certificate(plan.certificate, numeraire))
+        parts.append(_certificate(decision, plan.certificate, numeraire))
     if decision.limits:
         parts += [Text("Limits that bind", style="bold"), _reasons(decision.limits)]
     return Group(*parts)
@@ -131,14 +132,19 @@ def _positions(plan: Plan) -> Table:
     return table
 
 
-def _certificate(text: str, numeraire: str) -> Text:
-    """What the certificate proves, in one line."""
+def _certificate(decision: Rebalance, text: str, numeraire: str) -> Text:
+    """What the certificate proves, in one line; of a withdrawal, how much of it is raised."""
     found = proof(text)
-    return Text.assemble(
-        ("certificate", "bold green"),
-        f"   worth {money(found.gain_e8, numeraire)} {numeraire} more than holding, costs and drift"
-        f" counted; no plan is better by more than {money(found.gap_e8, numeraire)}",
-    )
+    gap = f"{money(found.gap_e8, numeraire)} {numeraire}"
+    if proves_raising(text):
+        short = any(reason.code == "withdrawal_short_e8" for reason in decision.limits)
+        raised = "a part of the withdrawal is raised" if short else "the withdrawal is raised"
+        said = f"{raised}; no plan that raises as much is better by more than {gap}, costs and "
+        said += "drift counted"
+    else:
+        said = f"worth {money(found.gain_e8, numeraire)} {numeraire} more than holding, costs and "
+        said += f"drift counted; no plan is better by more than {gap}"
+    return Text.assemble(("certificate", "bold green"), f"   {said}")
 
 
 def _costs(plan: Plan, numeraire: str) -> Table:
