@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated
 
 from eth_utils.crypto import keccak
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from rebalancer.config.pricing import PriceSpec
 from rebalancer.config.quantities import Duration, Number, Share
 from rebalancer.config.strict import Strict as Strict
 from rebalancer.evm.abi import checksum, create2_address, from_hex
 from rebalancer.evm.health import Limits
-from rebalancer.model import Token
+from rebalancer.model import GasSchedule, Token, TokenGas
+from rebalancer.planner.gas_schedule import DEFAULT_FORK, FORKS
 
 
 def _checked(address: str) -> str:
@@ -29,6 +32,10 @@ def _checked(address: str) -> str:
 
 Address = Annotated[str, AfterValidator(_checked)]
 Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+
+
+#: More than any token is known to use, so that a typing error is found.
+_MOST_GAS = 1_000_000
 
 
 class Amm(Strict):
@@ -68,9 +75,18 @@ class Priced(Strict):
         return next(filter(None, alone), "")
 
 
+class GasSpec(Strict):
+    """What a token uses that is no plain ERC-20, see ``TokenGas``."""
+
+    touch: Annotated[int, Field(ge=0, le=_MOST_GAS)] | None = None
+    transfer: Annotated[int, Field(ge=0, le=_MOST_GAS)] = 0
+    approval: Annotated[int, Field(ge=0, le=_MOST_GAS)] | None = None
+
+
 class TokenSpec(Priced):
     address: Address
     decimals: Annotated[int, Field(ge=0, le=30)]
+    gas: GasSpec | None = None
 
 
 class Feed(Strict):
@@ -141,13 +157,40 @@ class Network(Strict):
     intermediates: tuple[str, ...] = ()
     #: The most gas of one transaction (EIP-7825); null on a chain that has no such limit.
     tx_gas_cap: Annotated[int, Field(gt=0)] | None = 2**24
+    #: Whose rules transactions use gas by.
+    fork: str = DEFAULT_FORK
     sequencer: Sequencer | None = None
     rpc: RpcSpec = RpcSpec()
+
+    @field_validator("fork")
+    @classmethod
+    def _known(cls, fork: str) -> str:
+        if fork not in FORKS:
+            raise ValueError(
+                f"gas was not measured under the rules of {fork!r}; write the latest of "
+                f"{', '.join(FORKS)} that the chain's prices of gas agree with"
+            )
+        return fork
 
     def token(self, symbol: str) -> Token:
         """The token called ``symbol``; raises KeyError when the network has none."""
         spec = self.tokens[symbol]
         return Token(spec.address, symbol, spec.decimals)
+
+    def gas_schedule(self, tokens: Iterable[Token]) -> GasSchedule:
+        """What gas is planned from on this chain, with what is known of ``tokens``."""
+        schedule = FORKS[self.fork]
+        known = [
+            TokenGas(
+                address=token.address,
+                touch=schedule.per_token if gas.touch is None else gas.touch,
+                transfer=gas.transfer,
+                approval=schedule.per_approval if gas.approval is None else gas.approval,
+            )
+            for token in tokens
+            if (spec := self.tokens.get(token.symbol)) is not None and (gas := spec.gas) is not None
+        ]
+        return replace(schedule, tokens=tuple(sorted(known, key=lambda own: own.address)))
 
     @property
     def wrapped(self) -> str:

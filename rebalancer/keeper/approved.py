@@ -26,7 +26,6 @@ from rebalancer.model import (
 )
 from rebalancer.planner.costs import appraise, cost_gate
 from rebalancer.planner.decision import pose
-from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.guards import keeps_the_gas_reserve, net_of, undressed
 from rebalancer.planner.problem import NOTHING_ELSE
 from rebalancer.planner.purse import trades_of
@@ -49,7 +48,7 @@ def as_approved(
     LimitBreached when a leg would bring less than its approved minimum, or the plan is not worth
     its cost any more, PlanError when it cannot be done as it stands.
     """
-    problem = pose(snapshot, valuation, targets, policy, PRAGUE, circumstances)
+    problem = pose(snapshot, valuation, targets, policy, circumstances)
     appraisal = appraise(problem, repriced(trades_of(approved.legs, problem.purse), snapshot))
     if reasons := cost_gate(problem, appraisal):
         raise LimitBreached(

@@ -8,6 +8,7 @@ from math import sqrt
 from rebalancer.config.calendar import next_fire_ts
 from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.errors import ConfigError
+from rebalancer.ledger.gas_history import gas_samples
 from rebalancer.ledger.history import expected_balances, past_prices, turnover_e8
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
@@ -21,6 +22,7 @@ from rebalancer.model import (
     parse_units,
 )
 from rebalancer.planner.bands import group_of
+from rebalancer.planner.gas_correction import corrected_by
 from rebalancer.planner.volatility import Observation, relative_volatilities
 
 DAY_S = 86_400
@@ -48,8 +50,9 @@ def circumstances(
     if policy.calendar_cron is not None and last_rebalance_ts is not None:
         due_ts = next_fire_ts(policy.calendar_cron, last_rebalance_ts)
     now_ts = snapshot.block.timestamp
+    gas = resolved.network.gas_schedule(amount.token for amount in snapshot.balances)
     if ledger is None:
-        return Circumstances(calendar_due_ts=due_ts, withdrawal=withdrawal)
+        return Circumstances(calendar_due_ts=due_ts, withdrawal=withdrawal, gas=gas)
     sold = 0
     if policy.max_turnover_ppm is not None:
         sold = turnover_e8(ledger, name, now_ts - DAY_S, now_ts, up_to_block)
@@ -59,6 +62,10 @@ def circumstances(
         deposits=_deposits(ledger, name, snapshot, targets, up_to_block),
         withdrawal=withdrawal,
         volatilities=_volatilities(ledger, name, snapshot, targets, policy),
+        gas=gas,
+        gas_correction=corrected_by(
+            gas, gas_samples(ledger, name, snapshot.block.chain_id, now_ts, up_to_block)
+        ),
     )
 
 

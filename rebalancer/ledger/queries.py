@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
@@ -174,12 +174,14 @@ def transactions(ledger: Ledger, portfolio: str | None = None) -> Sequence[Trans
         return _transactions(connection, portfolio)
 
 
-def rebalances(ledger: Ledger, portfolio: str | None = None) -> Sequence[RebalanceRecord]:
-    """All plans with signed transactions, oldest first; each belongs to the portfolio that it was
-    decided for."""
+def rebalances(
+    ledger: Ledger, portfolio: str | None = None, plan_ids: Collection[str] | None = None
+) -> Sequence[RebalanceRecord]:
+    """All plans with signed transactions, oldest first, or those of ``plan_ids``; each belongs to
+    the portfolio that it was decided for."""
     with ledger.reading() as connection:
         by_plan: dict[str, list[TransactionRecord]] = {}
-        for record in _transactions(connection, portfolio):
+        for record in _transactions(connection, portfolio, plan_ids):
             by_plan.setdefault(record.plan_id, []).append(record)
         return [_rebalance(connection, plan_id, txs) for plan_id, txs in by_plan.items()]
 
@@ -204,7 +206,9 @@ def signed(ledger: Ledger, records: Iterable[TransactionRecord]) -> dict[str, Si
     return {tx_hash: item[1] for tx_hash, item in found.items() if item is not None}
 
 
-def _transactions(connection: Connection, portfolio: str | None) -> list[TransactionRecord]:
+def _transactions(
+    connection: Connection, portfolio: str | None, plan_ids: Collection[str] | None = None
+) -> list[TransactionRecord]:
     stored = events.alias("stored")
     latest = events.alias("latest")
     columns = submissions.c
@@ -235,6 +239,8 @@ def _transactions(connection: Connection, portfolio: str | None) -> list[Transac
             decision_table.c.portfolio == portfolio, decision_table.c.mode == "execute"
         )
         statement = statement.where(columns.plan_id.in_(plans))
+    if plan_ids is not None:
+        statement = statement.where(columns.plan_id.in_(list(plan_ids)))
     final = set(connection.execute(log.confirmed()).scalars())
     records = []
     for row in connection.execute(statement):

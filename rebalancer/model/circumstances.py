@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from rebalancer.model.canonical import ADDED_LATER
+from rebalancer.model.gas import GasCorrection, GasSchedule
 from rebalancer.model.token import Amount
 
 
@@ -23,6 +25,10 @@ class Circumstances:
     deposits: tuple[Amount, ...] = ()
     withdrawal: Amount | None = None
     volatilities: tuple[tuple[str, int], ...] = ()
+    #: What gas is planned from, None: Prague's figures for plain tokens; and what past rebalances
+    #: used beside it, None while too few of them are known.
+    gas: GasSchedule | None = field(default=None, metadata=ADDED_LATER)
+    gas_correction: GasCorrection | None = field(default=None, metadata=ADDED_LATER)
 
     def volatility_ppm(self, name: str) -> int | None:
         """The measured volatility of ``name``; None where there is none."""

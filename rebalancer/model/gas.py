@@ -37,7 +37,10 @@ class TokenGas:
 
 @dataclass(frozen=True, slots=True)
 class GasCorrection:
-    """What ``rebalances`` used beside what was planned: of their execution, and of approvals."""
+    """What past rebalances used for each unit that was planned: executing, and approving before.
+
+    ``rebalances`` is how many say so.
+    """
 
     execution_ppm: int
     approval_ppm: int
@@ -46,11 +49,9 @@ class GasCorrection:
 
 @dataclass(frozen=True, slots=True)
 class PlannedGas:
-    """Where a plan's gas comes from: units before any correction, by a schedule's name."""
+    """Where a plan's gas comes from: a schedule's name, and what corrected it."""
 
     schedule: str
-    execution: int
-    approvals: int
     correction: GasCorrection | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rebalancer.model.canonical import ADDED_LATER
+from rebalancer.model.gas import PlannedGas
 from rebalancer.model.leg import Leg, WrapLeg
 from rebalancer.model.token import Amount, Token
 
@@ -39,6 +40,8 @@ class Costs:
     total_e8: int
     gas_units: int
     gas_price_wei: int
+    #: Where ``gas_units`` come from; None: Prague's figures for plain tokens, uncorrected.
+    planned_gas: PlannedGas | None = field(default=None, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,7 @@ def _costs(problem: Problem, legs: Sequence[Leg], done: Snapshot, net: Sequence[
         total_e8=loss + gas_e8,
         gas_units=gas_units,
         gas_price_wei=problem.gas_price_wei,
+        planned_gas=problem.planned_gas,
     )
 
 

@@ -22,7 +22,7 @@ from rebalancer.model import (
 from rebalancer.planner.attempts import attempt
 from rebalancer.planner.bands import drifts
 from rebalancer.planner.calibration import settle
-from rebalancer.planner.gas_schedule import PRAGUE, GasSchedule
+from rebalancer.planner.gas_schedule import schedule_in
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import undressed
 from rebalancer.planner.optimal_proposer import OptimalProposer
@@ -44,7 +44,6 @@ def decide(
     policy: Policy,
     last_rebalance_ts: int | None,
     proposer: Proposer | None = None,
-    gas_schedule: GasSchedule = PRAGUE,
     circumstances: Circumstances = NOTHING_ELSE,
 ) -> Decision:
     """Decide whether to trade, and how.
@@ -61,7 +60,7 @@ def decide(
     if valuation.unread:
         return _hold(snapshot, parent, unread(snapshot, valuation))
 
-    inputs = (snapshot, valuation, targets, policy, gas_schedule, circumstances)
+    inputs = (snapshot, valuation, targets, policy, circumstances)
     case = pose(*inputs)
     verdict = asked(case, last_rebalance_ts)
     if not verdict.fired:
@@ -100,7 +99,6 @@ def pose(
     valuation: Valuation,
     targets: Sequence[Target],
     policy: Policy,
-    gas_schedule: GasSchedule,
     circumstances: Circumstances,
     gas_wei: int | None = None,
 ) -> Problem:
@@ -110,6 +108,7 @@ def pose(
     taken for wrapped; None: what the smallest plan may cost.
     """
     ordered = tuple(sorted(targets, key=lambda t: t.position))
+    gas_schedule = schedule_in(circumstances)
     if gas_wei is None:
         gas_wei = gas_schedule.trade() * policy.max_gas_price_wei
     opened, purse = open_purse(snapshot, gas_wei, valuation.nav_e8, circumstances.withdrawal)

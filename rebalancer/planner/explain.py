@@ -11,7 +11,6 @@ from rebalancer.planner.benefit import penalty_up_e8
 from rebalancer.planner.calibration import Wander, settle
 from rebalancer.planner.costs import cost_gate
 from rebalancer.planner.decision import asked, pose, proposer_of
-from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.guards import LIMITS, violations
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.problem import Problem
@@ -58,7 +57,7 @@ def drifting(inputs: Inputs) -> Drifting:
         problem.valuation.nav_e8,
         tuple(sorted(inputs.targets, key=lambda t: t.position)),
         inputs.policy,
-        PRAGUE,
+        problem.gas_schedule,
         inputs.circumstances,
     )
     horizon_s = None if rules.governs is None else _horizon_s(rules.governs, inputs.policy)
@@ -113,7 +112,6 @@ def posed(inputs: Inputs, gas_wei: int | None = None) -> Problem:
         valuation,
         inputs.targets,
         inputs.policy,
-        PRAGUE,
         inputs.circumstances,
         gas_wei,
     )

@@ -10,9 +10,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from rebalancer.model.gas import GasSchedule
+from rebalancer.model import Circumstances, GasSchedule
 
-__all__ = ["DEFAULT_FORK", "FORKS", "PRAGUE", "GasSchedule"]
+__all__ = ["DEFAULT_FORK", "FORKS", "PRAGUE", "GasSchedule", "schedule_in"]
 
 #: contracts/Executor.vy on official Uniswap V2 pair bytecode with plain ERC-20s under the Prague
 #: rules, by tests/contracts/gas_snapshot.json: 156,162 for two swaps, 61,740 for each further one
@@ -56,3 +56,10 @@ FORKS: Final[Mapping[str, GasSchedule]] = MappingProxyType(
 
 #: Whose rules a chain follows that names no fork.
 DEFAULT_FORK: Final = PRAGUE.name
+
+
+def schedule_in(circumstances: Circumstances) -> GasSchedule:
+    """The figures that gas is planned with: those that are named there, corrected."""
+    schedule = circumstances.gas or PRAGUE
+    correction = circumstances.gas_correction
+    return schedule if correction is None else schedule.corrected(correction)

@@ -11,6 +11,7 @@ from rebalancer.model import (
     Amount,
     Circumstances,
     Leg,
+    PlannedGas,
     Policy,
     Reason,
     Snapshot,
@@ -20,7 +21,7 @@ from rebalancer.model import (
 )
 from rebalancer.planner.gas_schedule import GasSchedule
 from rebalancer.planner.purse import Purse
-from rebalancer.planner.wallet import balance, moved_tokens
+from rebalancer.planner.wallet import first_and_due
 
 #: No deposits, no withdrawal, nothing measured.
 NOTHING_ELSE = Circumstances()
@@ -80,14 +81,18 @@ class Problem:
     def gas_units(self, legs: Sequence[Leg]) -> int:
         """Expected gas of ``legs``; what the wallet has nothing of costs more when it comes."""
         legs = self.whole(legs)
-        moved = moved_tokens(legs)
         read = self.snapshot if self.purse is None else self.purse.read
-        without = {token for token in moved if not balance(read, token)}
+        without, due = first_and_due(read, legs)
         aside = self.circumstances.withdrawal
         if aside is not None and (self.owed is None or self.owed.raw < aside.raw):
             without.discard(aside.token)  # it is there, though it is not ours to trade
-        due = {pair.address for pair in self.snapshot.pairs if pair.protocol_fee_on}
         return self.gas_schedule.units(legs, without, due)
+
+    @property
+    def planned_gas(self) -> PlannedGas | None:
+        """Where ``gas_units`` come from; None where nothing names a schedule."""
+        schedule, correction = self.circumstances.gas, self.circumstances.gas_correction
+        return None if schedule is None else PlannedGas(schedule.name, correction)
 
     def worst_gas_wei(self, legs: Sequence[Leg]) -> int:
         """What ``legs`` may cost in gas at most: at the highest price that may be signed."""

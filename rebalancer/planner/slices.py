@@ -28,7 +28,6 @@ from rebalancer.planner.attempts import priced
 from rebalancer.planner.bands import drifts
 from rebalancer.planner.costs import appraise, cost_gate
 from rebalancer.planner.decision import pose
-from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, undressed, violations
 from rebalancer.planner.inputs import Inputs
@@ -149,9 +148,7 @@ def _propose(
 def posed(inputs: Inputs, valuation: Valuation, gas_wei: int | None = None) -> Problem:
     """The problem of the block; ``gas_wei`` as for ``pose``."""
     circumstances = replace(inputs.circumstances, withdrawal=None)
-    return pose(
-        inputs.snapshot, valuation, inputs.targets, inputs.policy, PRAGUE, circumstances, gas_wei
-    )
+    return pose(inputs.snapshot, valuation, inputs.targets, inputs.policy, circumstances, gas_wei)
 
 
 def part(case: Problem, turns: int, most: Sequence[Amount] | None) -> Problem:

@@ -6,9 +6,11 @@ snapshot has of them: one price per share, whatever the plan does to the pool on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rebalancer.amm.fair import value_of_root_k_e8
 from rebalancer.amm.liquidity import effective_total_supply
-from rebalancer.model import PairState, Price, Snapshot, Token
+from rebalancer.model import Leg, PairState, Price, Snapshot, Token
 from rebalancer.model.leg import forwards as feeds_next
 from rebalancer.model.leg import moved_tokens, net_moves, share_token
 
@@ -16,6 +18,7 @@ __all__ = [
     "balance",
     "counted",
     "feeds_next",
+    "first_and_due",
     "liquid_shares",
     "moved_tokens",
     "net_moves",
@@ -101,3 +104,10 @@ def priced_tokens(snapshot: Snapshot, token: Token) -> tuple[Token, ...]:
     """The tokens whose prices say what ``token`` is worth: a pair's two for its shares."""
     pair = pair_of(snapshot, token)
     return (token,) if pair is None else (pair.token0, pair.token1)
+
+
+def first_and_due(snapshot: Snapshot, legs: Sequence[Leg]) -> tuple[set[Token], set[str]]:
+    """What costs more gas: tokens of ``legs`` that the wallet has nothing of, and pairs whose
+    protocol takes a share when liquidity moves, by address."""
+    without = {token for token in moved_tokens(legs) if not balance(snapshot, token)}
+    return without, {pair.address for pair in snapshot.pairs if pair.protocol_fee_on}

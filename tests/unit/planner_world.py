@@ -23,7 +23,7 @@ from rebalancer.model import (
     Target,
     Token,
 )
-from rebalancer.planner import PRAGUE, Problem, decide
+from rebalancer.planner import Problem, decide
 from rebalancer.planner.decision import pose
 from rebalancer.planner.routes import min_amount_out
 
@@ -120,7 +120,7 @@ def holding(weth: int = 600_000, wbtc: int = 200_000, usdc: int = 200_000, **mor
 def problem(at: Snapshot, targets: Sequence[Target] = TARGETS, **changes: Any) -> Problem:
     circumstances = changes.pop("circumstances", Circumstances())
     policy = replace(POLICY, **changes)
-    return pose(at, value(at, targets), targets, policy, PRAGUE, circumstances)
+    return pose(at, value(at, targets), targets, policy, circumstances)
 
 
 def decided(

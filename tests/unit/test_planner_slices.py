@@ -13,7 +13,6 @@ from rebalancer.amm.valuation import value
 from rebalancer.model import Amount, Hold, Plan, Rebalance, Snapshot, SoFar, digest
 from rebalancer.planner.costs import appraise
 from rebalancer.planner.decision import pose
-from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.order_limits import least_loss_e8, order_breaches
 from rebalancer.planner.problem import Problem
@@ -112,7 +111,7 @@ def test_most_cost__just_below_what_it_is_worth_and_within_max_cost() -> None:
 def posed(at: Snapshot, **changes: Any) -> Problem:
     inputs = inputs_of(at, **changes)
     valuation = value(at, TARGETS)
-    return pose(at, valuation, TARGETS, inputs.policy, PRAGUE, inputs.circumstances)
+    return pose(at, valuation, TARGETS, inputs.policy, inputs.circumstances)
 
 
 def value_of_whole(at: Snapshot) -> int:
@@ -275,9 +274,7 @@ def test_amount_limit__one_unit_too_many() -> None:
     played = Played(order_at(large()), large())
     plan = slice_of(played)
     (change,) = [c for c in plan.net if c.raw < 0]
-    case = pose(
-        large(), value(large(), TARGETS), TARGETS, POLICY, PRAGUE, inputs_of(large()).circumstances
-    )
+    case = pose(large(), value(large(), TARGETS), TARGETS, POLICY, inputs_of(large()).circumstances)
     exact = replace(played.order, sells=(Amount(WETH, -change.raw),))
     assert order_breaches(case, plan, exact, SoFar()) == ()
     short = replace(played.order, sells=(Amount(WETH, -change.raw - 1),))
@@ -289,9 +286,7 @@ def test_amount_limit__one_unit_too_many() -> None:
 def test_cost_limit__at_minimum_outputs__one_unit_too_many() -> None:
     played = Played(order_at(large()), large())
     plan = slice_of(played)
-    case = pose(
-        large(), value(large(), TARGETS), TARGETS, POLICY, PRAGUE, inputs_of(large()).circumstances
-    )
+    case = pose(large(), value(large(), TARGETS), TARGETS, POLICY, inputs_of(large()).circumstances)
     worst = least_loss_e8(case, plan.legs) + plan.costs.gas_e8
     assert worst > plan.costs.total_e8
     exact = replace(played.order, max_cost_e8=worst)
