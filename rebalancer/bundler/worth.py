@@ -26,7 +26,8 @@ def check_worth(plan: Plan, gas_units: int, gas_price_wei: int) -> None:
     if plan.most_gas_e8 is not None:
         _check_slice(plan, plan.most_gas_e8, now_e8)
         return
-    cost_e8 = costs.total_e8 - min(costs.off_oracle_e8, 0) - costs.gas_e8 + now_e8
+    trading_e8 = costs.total_e8 - min(costs.off_oracle_e8, 0) - costs.gas_e8 + now_e8
+    cost_e8 = trading_e8 + costs.beside_e8
     if plan.benefit_e8 <= cost_e8:
         cost, gas, benefit = (format_units(v, 8) for v in (cost_e8, now_e8, plan.benefit_e8))
         raise LimitBreached(

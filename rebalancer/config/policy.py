@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from rebalancer.config.aside import TaxSpec
 from rebalancer.config.calendar import cron_trigger
 from rebalancer.config.quantities import (
     Aversion,
@@ -64,6 +65,8 @@ class PolicySpec(Strict):
     max_stale_gain: Share | None = None
     max_price_age: Duration | None = None
     slippage: Share = 5_000
+    slippage_reserve: Share = 0
+    tax: TaxSpec | None = None
     max_gas_price: GasPrice = 100 * 10**9
     deadline: Duration = 300
     max_age_blocks: Annotated[int, Field(ge=0, strict=True)] = 5
@@ -114,6 +117,8 @@ class PolicySpec(Strict):
         """Refuse values under which nothing could be traded, or nothing would be protected."""
         if self.slippage >= _MOST_SLIPPAGE:
             raise ValueError("slippage must be below 50%, or minimum outputs protect from nothing")
+        if self.slippage_reserve > self.slippage:
+            raise ValueError("slippage_reserve is above slippage, more than a plan can ever lose")
         if self.reset == 0:
             raise ValueError("reset must be more than 0%, or nothing is ever traded back")
         if self.deadline < _BLOCK_S:
@@ -155,4 +160,8 @@ class PolicySpec(Strict):
             max_price_age_s=self.max_price_age,
             max_stale_gain_ppm=self.max_stale_gain,
             extreme_drift_ppm=self.extreme_drift,
+            tax_rate_ppm=0 if self.tax is None else self.tax.rate or 0,
+            tax_costs=() if self.tax is None else tuple(sorted(self.tax.costs.items())),
+            tax_tiers=() if self.tax is None else self.tax.tiers(),
+            slippage_reserve_ppm=self.slippage_reserve,
         )

@@ -250,6 +250,7 @@ def resolve(portfolio: Portfolio, network: Network) -> ResolvedPortfolio:
         gas_reserve=resolve_reserve(portfolio.gas_reserve, network, tokens),
     )
     _check_scheme(resolved)
+    _check_named(resolved)
     return resolved
 
 
@@ -293,6 +294,15 @@ def _check_scheme(resolved: ResolvedPortfolio) -> None:
                         f"{lp.name} gives exposure to {token.symbol}, which has no target; "
                         "list it, with a target of 0% if need be"
                     )
+
+
+def _check_named(resolved: ResolvedPortfolio) -> None:
+    """Every token that the policy names is a position of its own."""
+    tax = resolved.portfolio.policy.tax
+    known = [token.symbol for token in resolved.tokens]
+    for key, symbol in tax.named() if tax is not None else ():
+        if symbol not in known:
+            raise ValueError(f"{key}: {symbol!r} is no token of the portfolio: {', '.join(known)}")
 
 
 def _token(network: Network, symbol: str) -> Token:

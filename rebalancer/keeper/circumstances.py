@@ -9,7 +9,7 @@ from rebalancer.config.calendar import next_fire_ts
 from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.errors import ConfigError
 from rebalancer.ledger.gas_history import gas_samples
-from rebalancer.ledger.history import expected_balances, past_prices, turnover_e8
+from rebalancer.ledger.history import average_costs, expected_balances, past_prices, turnover_e8
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
     PPM,
@@ -62,6 +62,7 @@ def circumstances(
         deposits=_deposits(ledger, name, snapshot, targets, up_to_block),
         withdrawal=withdrawal,
         volatilities=_volatilities(ledger, name, snapshot, targets, policy),
+        costs=_costs(ledger, name, snapshot, targets, policy, up_to_block),
         gas=gas,
         gas_correction=corrected_by(
             gas, gas_samples(ledger, name, snapshot.block.chain_id, now_ts, up_to_block)
@@ -112,6 +113,22 @@ def _deposits(
         for owned in [snapshot.owned(a.token)]
         if a.token.symbol in positions and owned > expected.get(a.token, owned)
     )
+
+
+def _costs(
+    ledger: Ledger,
+    name: str,
+    snapshot: Snapshot,
+    targets: Sequence[Target],
+    policy: Policy,
+    up_to_block: int | None,
+) -> tuple[tuple[str, int], ...]:
+    """What the portfolio's tokens cost on average, where a tax on gains asks for it."""
+    if not policy.tax_rate_ppm:
+        return ()
+    positions = {target.position for target in targets}
+    found = average_costs(ledger, name, snapshot, dict(policy.tax_costs), up_to_block)
+    return tuple(sorted(item for item in found.items() if item[0] in positions))
 
 
 def _volatilities(

@@ -104,6 +104,66 @@ def expected_balances(
         return {} if first is None else _balances(connection, first, {})
 
 
+def average_costs(
+    ledger: Ledger,
+    portfolio: str,
+    now: Snapshot,
+    opening: Mapping[str, int],
+    up_to_block: int | None = None,
+) -> Mapping[str, int]:
+    """What each token that is held cost on average, in 1e-18 of the numeraire for a whole one.
+
+    By symbol. What was there when the ledger first saw it cost what ``opening`` says, else the
+    price of then; what came later cost the price at which it is first seen, or bought, without what
+    trading cost; what goes takes its part of the cost along, so that the average stays (decision
+    21). Rounded down: a gain is never told too small.
+    What was recorded in another numeraire tells nothing.
+    """
+    columns = decisions.c
+    held: dict[Token, tuple[int, int]] = {}
+    with ledger.reading() as connection:
+        first = connection.execute(
+            select(columns.snapshot)
+            .where(columns.portfolio == portfolio, columns.block_ts <= now.block.timestamp)
+            .order_by(columns.event)
+            .limit(1)
+        ).scalar_one_or_none()
+        looks: list[tuple[str, str | None]] = [] if first is None else [(first, None)]
+        executed = _executed(portfolio, up_to_block).where(columns.block_ts <= now.block.timestamp)
+        rows = connection.execute(executed.order_by(columns.event)).all()
+        looks += [(row.snapshot, row.plan_id) for row in rows]
+        for snapshot, plan_id in looks:
+            seen = log.get(connection, Snapshot, snapshot)
+            if seen.numeraire != now.numeraire:
+                continue
+            _move(held, seen, _balances(connection, snapshot, {}), opening)
+            if plan_id is not None:
+                net = log.get(connection, Plan, plan_id).net
+                changes = {change.token: change.raw for change in net}
+                _move(held, seen, _balances(connection, snapshot, changes), opening)
+    _move(held, now, {a.token: now.owned(a.token) for a in now.balances}, opening)
+    return {token.symbol: cost for token, (raw, cost) in held.items() if raw}
+
+
+def _move(
+    held: dict[Token, tuple[int, int]],
+    seen: Snapshot,
+    there: Mapping[Token, int],
+    opening: Mapping[str, int],
+) -> None:
+    """Bring ``held``, units and average cost of each token, to what is ``there`` at a snapshot."""
+    prices = {price.token: price for price in seen.prices}
+    for token, raw in there.items():
+        before, cost = held.get(token, (0, 0))
+        price = prices.get(token)
+        if raw > before and price is not None:
+            at = price.numerator * 10 ** (10 + token.decimals) // price.denominator
+            at = at if token in held else opening.get(token.symbol, at)
+            cost = (before * cost + (raw - before) * at) // raw
+        if price is not None or token in held:
+            held[token] = raw, cost
+
+
 def _balances(
     connection: Connection, snapshot: str, changes: Mapping[Token, int]
 ) -> Mapping[Token, int]:

@@ -18,6 +18,8 @@ class Circumstances:
     numeraire. ``deposits`` came in since the last decision. Of the ``withdrawal`` the wallet is to
     hold as much when the plan is done. ``volatilities`` are those of positions, or whole buckets,
     against the rest of the portfolio, in ppm a year, measured on what was known at the block.
+    ``costs`` are what tokens cost on average by the ledger, by symbol, in 1e-18 of the numeraire
+    for a whole token.
     """
 
     calendar_due_ts: int | None = None
@@ -25,6 +27,7 @@ class Circumstances:
     deposits: tuple[Amount, ...] = ()
     withdrawal: Amount | None = None
     volatilities: tuple[tuple[str, int], ...] = ()
+    costs: tuple[tuple[str, int], ...] = field(default=(), metadata=ADDED_LATER)
     #: What gas is planned from, None: Prague's figures for plain tokens; and what past rebalances
     #: used beside it, None while too few of them are known.
     gas: GasSchedule | None = field(default=None, metadata=ADDED_LATER)

@@ -30,6 +30,8 @@ class Costs:
 
     ``off_oracle_e8`` is what the pools' spot prices differ from the oracle's at these sizes:
     positive is a loss, negative a gain. ``traded_e8`` is the value sold, intermediates not counted.
+    Beside the total, as no transaction pays them: ``tax_e8`` falls due on what the plan sells, and
+    ``reserve_e8`` is set aside for slippage. A plan has to be worth these too.
     """
 
     traded_e8: int
@@ -40,8 +42,15 @@ class Costs:
     total_e8: int
     gas_units: int
     gas_price_wei: int
+    tax_e8: int = field(default=0, metadata=ADDED_LATER)
+    reserve_e8: int = field(default=0, metadata=ADDED_LATER)
     #: Where ``gas_units`` come from; None: Prague's figures for plain tokens, uncorrected.
     planned_gas: PlannedGas | None = field(default=None, metadata=ADDED_LATER)
+
+    @property
+    def beside_e8(self) -> int:
+        """What a plan must be worth beside its total cost: tax and the reserve for slippage."""
+        return self.tax_e8 + self.reserve_e8
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,12 @@ class Policy:
     ``max_price_age_s``, and ``max_stale_gain_ppm`` of the traded value that pools off the oracle
     may seem to give (None: ``max_off_oracle_ppm``). Beyond a drift of ``extreme_drift_ppm``
     ``max_cost_ppm`` does not apply.
+
+    Costs that are not paid in the transaction, see docs/planner.md: ``tax_rate_ppm`` of the gain
+    over what a token cost, on average by the ledger and before that by ``tax_costs`` (1e-18 of the
+    numeraire for a whole token, by symbol); for tokens in ``tax_tiers`` (symbol, whole tokens in
+    1e-18, ppm) instead so much of the value of what is sold of them beyond so many, the tiers of a
+    token in rising order; and ``slippage_reserve_ppm`` of every swap's output.
     """
 
     trigger: TriggerKind
@@ -74,3 +80,7 @@ class Policy:
     max_price_age_s: int | None = field(default=None, metadata=ADDED_LATER)
     max_stale_gain_ppm: int | None = field(default=None, metadata=ADDED_LATER)
     extreme_drift_ppm: int | None = field(default=None, metadata=ADDED_LATER)
+    tax_rate_ppm: int = field(default=0, metadata=ADDED_LATER)
+    tax_costs: tuple[tuple[str, int], ...] = field(default=(), metadata=ADDED_LATER)
+    tax_tiers: tuple[tuple[str, int, int], ...] = field(default=(), metadata=ADDED_LATER)
+    slippage_reserve_ppm: int = field(default=0, metadata=ADDED_LATER)

@@ -22,6 +22,7 @@ from rebalancer.model import (
     Valuation,
     mul_div_up,
 )
+from rebalancer.planner.aside import reserve_e8, tax_e8
 from rebalancer.planner.bands import drifts
 from rebalancer.planner.benefit import benefit_e8
 from rebalancer.planner.problem import Problem
@@ -41,9 +42,14 @@ class Appraisal:
     benefit_e8: int
 
     @property
-    def gate_cost_e8(self) -> int:
+    def trading_cost_e8(self) -> int:
         """The total cost, but with no credit for what a pool off the oracle seems to give away."""
         return self.costs.total_e8 - min(self.costs.off_oracle_e8, 0)
+
+    @property
+    def gate_cost_e8(self) -> int:
+        """What a plan must be worth: that, its tax, and what is set aside for slippage."""
+        return self.trading_cost_e8 + self.costs.beside_e8
 
     @property
     def gain_e8(self) -> int:
@@ -90,8 +96,9 @@ def cost_gate(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
     """Why the plan is not worth it: benefit not above cost, or cost too large a share; or ().
 
     Both are judged by ``gate_cost_e8``: a stale pool's gift pays for nothing. The benefit must
-    exceed the cost by the policy's margin. What is owed to a withdrawal need not be worth it, and
-    while the drift is extreme no share of the traded value is too large.
+    exceed the cost, tax and reserve for slippage included, by the policy's margin; the share is of
+    what trading costs. What is owed to a withdrawal need not be worth it, and while the drift is
+    extreme no share of the traded value is too large.
     """
     reasons = []
     cost, numeraire = appraisal.gate_cost_e8, problem.snapshot.numeraire
@@ -101,12 +108,12 @@ def cost_gate(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
         spent, gained = told_apart(
             lambda v, places: money(v, numeraire, places), cost, appraisal.benefit_e8
         )
-        gas = money(appraisal.costs.gas_e8, numeraire)
+        parts = _parts(appraisal.costs, numeraire)
         reasons.append(
             Reason(
                 code="cost_above_benefit_e8",
                 text=(
-                    f"Rebalancing would cost {spent} ({gas} of it gas), and the drift penalty "
+                    f"Rebalancing would cost {spent} ({parts}), and the drift penalty "
                     f"that it removes is {gained}"
                     + (f"; it must be more by {percent(margin_ppm)}" if margin_ppm else "")
                 ),
@@ -114,7 +121,8 @@ def cost_gate(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
                 limit=appraisal.benefit_e8,
             )
         )
-    share = cost_share_ppm(cost, appraisal.costs.traded_e8)
+    trading = appraisal.trading_cost_e8
+    share = cost_share_ppm(trading, appraisal.costs.traded_e8)
     if share > problem.policy.max_cost_ppm and not is_extreme(problem):
         shown, limit = told_apart(percent, share, problem.policy.max_cost_ppm, most_places=4)
         traded = money(appraisal.costs.traded_e8, numeraire)
@@ -122,7 +130,7 @@ def cost_gate(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
             Reason(
                 code="max_cost_ppm",
                 text=(
-                    f"Rebalancing would cost {money(cost, numeraire)}, {shown} of the {traded} "
+                    f"Rebalancing would cost {money(trading, numeraire)}, {shown} of the {traded} "
                     f"traded; allowed is {limit}"
                 ),
                 measured=share,
@@ -130,6 +138,14 @@ def cost_gate(problem: Problem, appraisal: Appraisal) -> tuple[Reason, ...]:
             )
         )
     return tuple(reasons)
+
+
+def _parts(costs: Costs, numeraire: str) -> str:
+    """What of a cost is gas, and what comes beside trading if anything does."""
+    parts = {"of it gas": costs.gas_e8}
+    parts |= {"tax": costs.tax_e8} if costs.tax_e8 else {}
+    parts |= {"set aside for slippage": costs.reserve_e8} if costs.reserve_e8 else {}
+    return ", ".join(f"{money(value, numeraire)} {name}" for name, value in parts.items())
 
 
 def is_extreme(problem: Problem) -> bool:
@@ -172,6 +188,8 @@ def _costs(problem: Problem, legs: Sequence[Leg], done: Snapshot, net: Sequence[
         total_e8=loss + gas_e8,
         gas_units=gas_units,
         gas_price_wei=problem.gas_price_wei,
+        tax_e8=tax_e8(snapshot, problem.policy, problem.circumstances, net),
+        reserve_e8=reserve_e8(snapshot, problem.policy, legs),
         planned_gas=problem.planned_gas,
     )
 

@@ -95,7 +95,7 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     cost, benefit = appraisal.gate_cost_e8, appraisal.benefit_e8
     text = f"It would cost {money(cost, numeraire)} and remove {money(benefit, numeraire)}"
     text += " of drift penalty"
-    if cost > appraisal.costs.total_e8:
+    if appraisal.trading_cost_e8 > appraisal.costs.total_e8:
         text += "; what pools off the oracle seem to give is not counted"
     weighed = gate or (Reason("benefit_e8", text, benefit, cost),)
     steps.append(Step("Are they worth it?", not gate, weighed))

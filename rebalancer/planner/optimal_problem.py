@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rebalancer.model import PPM, mul_div_down, mul_div_nearest
+from rebalancer.planner.aside import tax_tiers
 from rebalancer.planner.problem import Problem
 
 if TYPE_CHECKING:
-    from rebalancer.planner.optimal.statement import Statement
+    from rebalancer.planner.optimal.statement import Statement, TaxTier
 
 #: Drift of one member of a bucket costs this share of what the bucket's drift costs: enough for
 #: there to be one best plan, too little to trade for.
@@ -28,7 +29,9 @@ def stated(problem: Problem) -> Statement:
     from rebalancer.planner.optimal.bridge import statement_of
     from rebalancer.planner.optimal.statement import Factor
 
-    made = statement_of(problem)
+    made = statement_of(
+        problem, taxes=_taxes(problem), reserve_ppm=problem.policy.slippage_reserve_ppm
+    )
     members: dict[str, list[tuple[str, int]]] = {}
     pairs = {pair.name: pair.address.lower() for pair in problem.snapshot.pairs}
     for target in problem.targets:
@@ -64,6 +67,21 @@ def stated(problem: Problem) -> Statement:
         ),
     )
     return _limited(problem, _owing(problem, made))
+
+
+def _taxes(problem: Problem) -> dict[str, tuple[TaxTier, ...]]:
+    """What selling each position is taxed with, by address in lower case."""
+    from rebalancer.planner.optimal.statement import TaxTier
+
+    snapshot, rules = problem.snapshot, (problem.policy, problem.circumstances)
+    tokens = (problem.token(target.position) for target in problem.targets)
+    return {
+        token.address.lower(): tuple(
+            TaxTier(tier.above_raw, tier.rate_ppm) for tier in tax_tiers(snapshot, *rules, token)
+        )
+        for token in tokens
+        if token is not None
+    }
 
 
 def _owing(problem: Problem, made: Statement) -> Statement:

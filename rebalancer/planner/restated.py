@@ -90,6 +90,7 @@ class _Restated:
             "factors": self._factors(),
             "base_e8": self._gas_e8(schedule.base),
             "chained_saving_e8": self._gas_e8(schedule.chained_saving),
+            "reserve_ppm": policy.slippage_reserve_ppm,
             "max_leg_e8": policy.max_trade_e8,
             "max_sold_e8": sold,
         }
@@ -133,11 +134,28 @@ class _Restated:
             "touch_e8": self._gas_e8(problem.gas_schedule.touch(token)),
             "approval_e8": self._gas_e8(problem.gas_schedule.approval(token)),
             "drift_weight_ppm": _drift_weight_ppm(target),
+            "tax": [] if target is None else self._tax(token),
             "watched": 0,
             "owed": owed,
             "least_sold": -(-least * price.denominator // price.numerator),
             "most": most,
         }
+
+    def _tax(self, token: Token) -> list[dict[str, int]]:
+        """Tiers of a schedule; or one, of the part of the price that is gain."""
+        units, whole = 10**token.decimals, 10**18
+        starts = {}
+        for symbol, above, rate in self.policy.tax_tiers:
+            if symbol == token.symbol:
+                starts[above * units // whole] = rate
+        if starts:
+            return [{"above_raw": raw, "rate_ppm": starts[raw]} for raw in sorted(starts)]
+        known = dict(self.policy.tax_costs) | dict(self.problem.circumstances.costs)
+        price = self.snapshot.price(token)
+        now = price.numerator * units * whole
+        cost = known.get(token.symbol, now) * price.denominator * 10**8
+        rate = -(-self.policy.tax_rate_ppm * (now - cost) // now)
+        return [{"above_raw": 0, "rate_ppm": rate}] if rate > 0 else []
 
     def _target_ppm(self, target: Target | None, held: int, tradable_e8: int) -> int | None:
         """What is wanted beside what cannot be traded, which is more of NAV once a part is owed."""
@@ -219,11 +237,15 @@ def _differ(
         if key not in claimed and not here:
             continue  # fields that were added later are not written where they say nothing
         there = claimed.get(key)
-        keyed = isinstance(here, list) and all(isinstance(x, dict) for x in here)
-        if keyed and isinstance(there, list):
+        if isinstance(here, list) and isinstance(there, list) and _keyed([*here, *there]):
             yield from _differ_each(key, there, here, names)
         elif there != here:
             yield f"{key}{of} {there}, by the inputs {here}"
+
+
+def _keyed(found: Sequence[Any]) -> bool:
+    """Whether these are things that have names: loads and tiers have none."""
+    return all(isinstance(x, dict) and "key" in x for x in found)
 
 
 def _differ_each(

@@ -162,13 +162,17 @@ def _times(costs: Costs, count: int) -> Costs:
         total_e8=costs.total_e8 * count,
         gas_units=costs.gas_units * count,
         gas_price_wei=costs.gas_price_wei,
+        tax_e8=costs.tax_e8 * count,
+        reserve_e8=costs.reserve_e8 * count,
     )
 
 
 def _most_cost(case: Problem, whole: Appraisal) -> int:
     """The largest cost at which the whole is still worth it by the policy's own gate."""
     benefit = max(whole.benefit_e8, 0)
-    worth_it = max((benefit * PPM - 1) // (PPM + case.policy.cost_margin_ppm), 0)
+    worth_it = (benefit * PPM - 1) // (PPM + case.policy.cost_margin_ppm)
+    # Tax and the reserve for slippage come beside whatever trading costs.
+    worth_it = max(worth_it - whole.costs.beside_e8, 0)
     if is_extreme(case):
         return worth_it
     return min(worth_it, whole.costs.traded_e8 * case.policy.max_cost_ppm // PPM)

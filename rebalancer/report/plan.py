@@ -23,6 +23,7 @@ from rebalancer.model import (
     mul_div_nearest,
     to_plain,
 )
+from rebalancer.planner.gas_correction import told
 from rebalancer.planner.proof import proof
 from rebalancer.planner.withdrawal import proves_raising
 from rebalancer.report.layout import new_table
@@ -62,6 +63,8 @@ def decision_view(decision: Decision, numeraire: str) -> RenderableType:
         text = f"  - {raised} are yours to take out; the next cycle would trade what is left"
         parts.append(Text(text))
     parts += [_legs(plan), _positions(plan), _costs(plan, numeraire)]
+    if plan.costs.planned_gas is not None:
+        parts.append(Text(f"gas: {told(plan.costs.planned_gas)}"))
     if plan.certificate is not None:
         parts.append(_certificate(decision, plan.certificate, numeraire))
     if decision.limits:
@@ -157,6 +160,8 @@ def _costs(plan: Plan, numeraire: str) -> Table:
         "pools off the oracle": costs.off_oracle_e8,
         gas: costs.gas_e8,
         "total cost": costs.total_e8,
+        **({"tax on what is sold": costs.tax_e8} if costs.tax_e8 else {}),
+        **({"set aside for slippage": costs.reserve_e8} if costs.reserve_e8 else {}),
         "drift penalty removed": plan.benefit_e8,
     }
     for label, value in rows.items():

@@ -51,6 +51,14 @@ def test_the_benefit_must_cover_the_cost_of_now(
         check_worth(plan(benefit_e8), gas_units, price_gwei * GWEI)
 
 
+def test_tax_and_the_reserve_are_in_what_a_plan_must_be_worth() -> None:
+    taxed = plan(30 * 10**8 + 1)
+    taxed = replace(taxed, costs=replace(taxed.costs, tax_e8=2 * 10**8, reserve_e8=10**8))
+    check_worth(taxed, 400_000, 20 * GWEI)
+    with pytest.raises(LimitBreached, match="would cost 30"):
+        check_worth(replace(taxed, benefit_e8=30 * 10**8), 400_000, 20 * GWEI)
+
+
 def test_the_value_of_gas_is_rounded_up() -> None:
     """One wei more a unit is 12 * 10^8 / (20 * 10^9) = 0.06 of a unit of value: one unit."""
     check_worth(plan(15 * 10**8 + 2), 200_000, 20 * GWEI + 1)

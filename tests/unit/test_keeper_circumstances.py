@@ -98,6 +98,18 @@ def test_volatility__from_the_ledgers_prices_up_to_the_block(tmp_path):
         assert circumstances(made, young, TARGETS, None, ledger).volatilities == ()
 
 
+def test_costs__of_the_portfolios_tokens_where_a_tax_on_gains_asks(tmp_path):
+    made = resolved(tmp_path, "tax: {rate: 25%, costs: {WETH: 1200}}")
+    untaxed = resolved(tmp_path)
+    with open_ledger(tmp_path) as ledger:
+        first = snapshot(100)
+        ledger.record_decision(made.portfolio.name, "dry-run", first, valuation(first), hold(first))
+        found = circumstances(made, snapshot(110), TARGETS, None, ledger)
+        assert found.costs == (("USDC", 10**18), ("WETH", 1_200 * 10**18))  # WBTC is no target
+        assert circumstances(untaxed, snapshot(110), TARGETS, None, ledger).costs == ()
+    assert circumstances(made, snapshot(110), TARGETS, None, None).costs == ()
+
+
 @pytest.mark.parametrize(
     ("text", "raw"), [("50000 USDC", 5 * 10**10), ("0.5  USDC", 500_000), (" 1,000 USDC ", 10**9)]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,12 @@ from ledger_world import (
     valuation,
 )
 
-from rebalancer.ledger.history import expected_balances, past_prices, turnover_e8
+from rebalancer.ledger.history import (
+    average_costs,
+    expected_balances,
+    past_prices,
+    turnover_e8,
+)
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import E8, Amount
 
@@ -90,3 +96,56 @@ def test_expected_balances__the_first_look_then_the_last_rebalance(ledger):
     assert expected_balances(ledger, "main", ts(119)) == {WETH: 1, USDC: 1, WBTC: 1}
     assert expected_balances(ledger, "main", ts(120), 120) == {WETH: 1, USDC: 1, WBTC: 1}
     assert expected_balances(ledger, "main", ts(120), 121) == after
+
+
+def whole(dollars: int) -> int:
+    return dollars * 10**18
+
+
+def repriced(number: int, weth: int, **changes):
+    """The world at ``number`` with WETH at so many dollars."""
+    prices = tuple(
+        replace(p, numerator=weth * E8) if p.token == WETH else p for p in snapshot(number).prices
+    )
+    return snapshot(number, prices=prices, **changes)
+
+
+def test_average_costs__opening_then_purchases_at_the_price_of_their_plan(ledger):
+    assert average_costs(ledger, "main", snapshot(90), {})["WETH"] == whole(3_000)
+    look(ledger, 95)
+    # A look that is recorded later changes nothing: WETH was there at 3,000, or at what one says.
+    now = repriced(300, 4_000)
+    assert average_costs(ledger, "main", now, {}) == {
+        "WETH": whole(3_000), "USDC": whole(1), "WBTC": whole(60_000),
+    }  # fmt: skip
+    assert average_costs(ledger, "main", now, {"WETH": whole(1_000)})["WETH"] == whole(1_000)
+    execute(ledger, 100)  # sells 90,000 USDC, buys 9.95 WETH and 0.98 WBTC
+    bought = plan(snapshot(100)).net
+    held = tuple(
+        Amount(a.token, a.raw + sum(c.raw for c in bought if c.token == a.token))
+        for a in snapshot(100).balances
+    )
+    after = repriced(300, 4_000, balances=held)
+    found = average_costs(ledger, "main", after, {"WETH": whole(1_000)})
+    # 100 WETH at 1,000 and 9.95 at 3,000; what is sold of USDC leaves its average alone
+    assert found["WETH"] == (100 * whole(1_000) + whole(29_850)) * 100 // 10_995
+    assert found["USDC"] == whole(1)
+    # A deposit comes at the price at which it is first seen.
+    more = tuple(Amount(a.token, a.raw * 2) if a.token == WETH else a for a in held)
+    doubled = average_costs(ledger, "main", repriced(300, 4_000, balances=more), {})
+    assert doubled["WETH"] == whole(3_500)
+    # A withdrawal leaves the average, and what is all gone has none.
+    less = tuple(Amount(a.token, a.raw // 3 if a.token == WETH else 0) for a in held)
+    assert average_costs(ledger, "main", repriced(300, 4_000, balances=less), {}) == {
+        "WETH": whole(3_000)
+    }
+
+
+def test_average_costs__nothing_of_the_future_nor_of_another_currency(ledger):
+    execute(ledger, 100)
+    execute(ledger, 200, nonce=9)
+    early = average_costs(ledger, "main", repriced(150, 4_000), {}, up_to_block=99)
+    assert early["WETH"] == whole(3_000)
+    assert average_costs(ledger, "other", repriced(300, 4_000), {})["WETH"] == whole(4_000)
+    in_ether = repriced(300, 4_000, numeraire="WETH")
+    assert average_costs(ledger, "main", in_ether, {})["WETH"] == whole(4_000)
