@@ -29,7 +29,14 @@ from rebalancer.planner.optimal_proposer import OptimalProposer
 from rebalancer.planner.problem import NOTHING_ELSE, Problem, Proposer
 from rebalancer.planner.proposing import proposed
 from rebalancer.planner.purse import open_purse
-from rebalancer.planner.reasons import gas_too_dear, nothing_to_trade, unread, worth_it
+from rebalancer.planner.reasons import (
+    deposits_weighed,
+    gas_too_dear,
+    most_gain,
+    nothing_to_trade,
+    unread,
+    worth_it,
+)
 from rebalancer.planner.smoothed import smoothing_note, trigger_valuation
 from rebalancer.planner.triggers import evaluate
 from rebalancer.planner.withdrawal import check_owed, raising, set_aside, still_lacking
@@ -75,16 +82,21 @@ def decide(
     )
     if not proposal.legs:
         reasons = (*_still_ether(problem), nothing_to_trade(problem), *proposal.limits)
-        return _hold(snapshot, parent, reasons)
+        return _hold(snapshot, parent, (*reasons, *most_gain(problem, proposal.certificate)))
     rules_id = _rules_id(targets, policy)
     tried = attempt(problem, proposal, parent, rules_id)
     if tried.breaches:
-        return _hold(snapshot, parent, (*tried.breaches, *_still_ether(problem), *tried.limits))
+        reasons = (*tried.breaches, *_still_ether(problem), *tried.limits)
+        return _hold(snapshot, parent, (*reasons, *most_gain(problem, tried.plan.certificate)))
     return Rebalance(
         parent=parent,
         block_number=snapshot.block.number,
         block_hash=snapshot.block.hash,
-        reasons=(*verdict.reasons, *worth_it(problem, tried.appraisal)),
+        reasons=(
+            *verdict.reasons,
+            *worth_it(problem, tried.appraisal),
+            *deposits_weighed(problem),
+        ),
         limits=(
             *still_lacking(problem, undressed(problem, tried.plan)),
             *(problem.purse.notes() if problem.purse else ()),

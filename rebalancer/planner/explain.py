@@ -13,8 +13,9 @@ from rebalancer.planner.costs import cost_gate
 from rebalancer.planner.decision import asked, pose, proposer_of
 from rebalancer.planner.guards import LIMITS, violations
 from rebalancer.planner.inputs import Inputs
-from rebalancer.planner.problem import Problem
+from rebalancer.planner.problem import Problem, Proposal
 from rebalancer.planner.proposing import proposed
+from rebalancer.planner.reasons import most_gain
 from rebalancer.planner.texts import gwei, money, percent, told_apart
 from rebalancer.planner.volatility import YEAR_S
 
@@ -79,13 +80,11 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     problem = posed(inputs)
     verdict = asked(problem, inputs.last_rebalance_ts)
     steps = [Step("Is it time?", verdict.fired, verdict.reasons), _gas(problem)]
-    problem, proposal = proposed(
-        replace(problem, only_raise=verdict.only_raise),
-        proposer_of(inputs.policy),
-        lambda gas_wei: replace(posed(inputs, gas_wei), only_raise=verdict.only_raise),
-    )
+    problem, proposal = proposal_for(inputs)
     found = Reason("legs", f"{len(proposal.legs)} legs", len(proposal.legs))
-    steps.append(Step("Are there trades?", bool(proposal.legs), (found, *proposal.limits)))
+    most = most_gain(problem, proposal.certificate)
+    answers = (found, *proposal.limits, *most)
+    steps.append(Step("Are there trades?", bool(proposal.legs), answers))
     if not proposal.legs:
         return (*steps, Step("Are they worth it?", None, ()), Step("Do guards object?", None, ()))
     tried = attempt(problem, proposal, "", "")
@@ -102,6 +101,17 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     objections = violations(problem, tried.plan, LIMITS)
     steps.append(Step("Do the guards agree?", not objections, objections))
     return tuple(steps)
+
+
+def proposal_for(inputs: Inputs) -> tuple[Problem, Proposal]:
+    """What the policy's planner proposes, trigger or not, and the problem that it does so for."""
+    problem = posed(inputs)
+    only_raise = asked(problem, inputs.last_rebalance_ts).only_raise
+    return proposed(
+        replace(problem, only_raise=only_raise),
+        proposer_of(inputs.policy),
+        lambda gas_wei: replace(posed(inputs, gas_wei), only_raise=only_raise),
+    )
 
 
 def posed(inputs: Inputs, gas_wei: int | None = None) -> Problem:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rebalancer.model import PPM, PairState, Plan, Target, Token, WrapLeg, mul_div_nearest
+from rebalancer.model import PPM, Leg, PairState, Target, Token, WrapLeg, mul_div_nearest
 from rebalancer.planner.decision import asked
 from rebalancer.planner.explain import posed
 from rebalancer.planner.inputs import Inputs
@@ -23,15 +23,15 @@ _APART_PPM = 1_000
 _MORE_PART, _MORE_UNITS = 10_000, 10_000
 
 
-def differences(plan: Plan, inputs: Inputs, claimed: Mapping[str, Any]) -> tuple[str, ...]:
+def differences(legs: Sequence[Leg], inputs: Inputs, claimed: Mapping[str, Any]) -> tuple[str, ...]:
     """What ``claimed``, the statement of a certificate, has otherwise than the inputs; in words.
 
     How much of the ether above a gas reserve is left for the plan's own gas is the planner's
-    choice, as far as that is there and the plan wraps no more than the rest.
+    choice, as far as that is there and the plan's ``legs`` wrap no more than the rest.
     """
     problem = posed(inputs)
     if problem.purse is not None and (free := _free_wei(problem, claimed)) is not None:
-        wrapped = sum(leg.amount for leg in plan.legs if isinstance(leg, WrapLeg))
+        wrapped = sum(leg.amount for leg in legs if isinstance(leg, WrapLeg))
         if wrapped <= free <= inputs.snapshot.surplus_wei:
             problem = posed(inputs, inputs.snapshot.surplus_wei - free)
     raising = problem.owed is not None and asked(problem, inputs.last_rebalance_ts).only_raise

@@ -15,6 +15,7 @@ from rebalancer.model import (
     PPM,
     AddLeg,
     Decision,
+    Hold,
     Leg,
     PairState,
     Plan,
@@ -27,8 +28,10 @@ from rebalancer.model import (
     digest,
     to_json,
 )
+from rebalancer.planner.explain import proposal_for
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal.verify import verify as verify_certificate
+from rebalancer.planner.proof import proof
 from rebalancer.planner.restated import differences
 from rebalancer.planner.tally import holds, supply, worth
 
@@ -60,12 +63,23 @@ def compare(
     found = [_same("decision", to_json(decision) == claimed, digest(decision))]
     if decision.parent != digest(valuation) or valuation.parent != digest(inputs.snapshot):
         found.append(Finding("parents", False, "the decision does not descend from its snapshot"))
-    return (*found, *_plan(decision, inputs))
+    if isinstance(decision, Rebalance):
+        return (*found, *_plan(decision, inputs))
+    return (*found, *_hold(decision, inputs))
 
 
-def _plan(decision: Decision, inputs: Inputs) -> Iterator[Finding]:
-    if not isinstance(decision, Rebalance):
-        return
+def _hold(decision: Hold, inputs: Inputs) -> Iterator[Finding]:
+    """What a hold says that any plan could gain: proved again, and of this very problem."""
+    for reason in decision.reasons:
+        if reason.code == "most_gain_e8":
+            certificate = proposal_for(inputs)[1].certificate
+            proved = None if certificate is None else proof(certificate)
+            most = None if proved is None else proved.upper_e8 - proved.hold_e8
+            yield _same("most gain", most == reason.measured, f"{reason.measured} e8")
+            yield from _certificate(certificate, (), inputs)
+
+
+def _plan(decision: Rebalance, inputs: Inputs) -> Iterator[Finding]:
     plan, snapshot = decision.plan, inputs.snapshot
     balances = _execute(plan, snapshot)
     if isinstance(balances, str):
@@ -85,21 +99,21 @@ def _plan(decision: Decision, inputs: Inputs) -> Iterator[Finding]:
     wei = costs.gas_units * costs.gas_price_wei
     native = snapshot.native
     gas = -(-wei * native.numerator // native.denominator)
-    yield from _certificate(plan, inputs)
+    yield from _certificate(plan.certificate, plan.legs, inputs)
     yield _same("gas", gas == costs.gas_e8, f"{costs.gas_units:,} units, {gas} e8")
 
 
-def _certificate(plan: Plan, inputs: Inputs) -> Iterator[Finding]:
+def _certificate(certificate: str | None, legs: Sequence[Leg], inputs: Inputs) -> Iterator[Finding]:
     """The bound recomputed by the independent checker, and that it is about this very problem."""
-    if plan.certificate is None:
+    if certificate is None:
         return
     try:
-        numbers = verify_certificate(plan.certificate)
+        numbers = verify_certificate(certificate)
     except PlanError as error:
         yield Finding("certificate", False, str(error))
         return
     yield Finding("certificate", True, f"no plan is better by more than {numbers['gap_e8']} e8")
-    other = differences(plan, inputs, json.loads(plan.certificate)["statement"])
+    other = differences(legs, inputs, json.loads(certificate)["statement"])
     more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
     detail = f"it is of another problem: {'; '.join(other[:_SHOWN])}{more}"
     yield Finding("statement", not other, detail if other else "it is about this very problem")
