@@ -20,16 +20,21 @@ app = typer.Typer(no_args_is_help=True, help="What it cost, and whether the ledg
 def gas(place: Place, json: JsonOption = False) -> None:
     """Gas of every rebalance: by transaction, by component, against plan and traded value."""
     from rebalancer.cli.output import show, show_json
+    from rebalancer.keeper.gas import next_gas
     from rebalancer.ledger.gas_audit import gas_audit
+    from rebalancer.model import to_plain
+    from rebalancer.planner.gas_correction import told
     from rebalancer.report.audit import gas_view
 
     session = place.open()
     with _existing(session) as book:
         audit = gas_audit(book, session.resolved.portfolio.name)
+        planned = next_gas(session.resolved, book)
     if json:
-        show_json(audit)
+        show_json(to_plain(audit) | {"next": to_plain(planned)})
     else:
         show(gas_view(audit))
+        show(f"The next plan's gas is {told(planned)}")
 
 
 @app.command("reconcile")

@@ -16,11 +16,16 @@ _APPROVING = frozenset({"approval", "permits"})
 
 
 def gas_samples(
-    ledger: Ledger, portfolio: str, chain_id: int, until_ts: int, up_to_block: int | None = None
+    ledger: Ledger,
+    portfolio: str,
+    chain_id: int,
+    until_ts: int | None = None,
+    up_to_block: int | None = None,
 ) -> tuple[GasSample, ...]:
-    """The newest rebalances that were executed, decided up to ``until_ts``, newest first.
+    """The newest rebalances that were executed, newest first.
 
-    With ``up_to_block`` only those that were executed by the end of that block.
+    With ``until_ts`` those that were decided on a block of that time or before, with
+    ``up_to_block`` those that were executed by the end of that block.
     """
     columns = decisions.c
     statement = (
@@ -28,11 +33,12 @@ def gas_samples(
         .where(
             columns.event.in_(log.executed(portfolio, up_to_block)),
             columns.chain_id == chain_id,
-            columns.block_ts <= until_ts,
         )
         .order_by(columns.event.desc())
         .limit(MOST_REBALANCES)
     )
+    if until_ts is not None:
+        statement = statement.where(columns.block_ts <= until_ts)
     with ledger.reading() as connection:
         snapshots = {
             row.plan_id: log.get(connection, Snapshot, row.snapshot)

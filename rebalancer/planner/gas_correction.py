@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rebalancer.model import PPM, GasCorrection, GasSchedule, Leg, Snapshot, mul_div_nearest
+from rebalancer.model import (
+    PPM,
+    GasCorrection,
+    GasSchedule,
+    Leg,
+    PlannedGas,
+    Snapshot,
+    format_units,
+    mul_div_nearest,
+)
 from rebalancer.planner.wallet import first_and_due
 
 #: Fewer say nothing; more than the newest twenty are not asked.
@@ -67,3 +76,17 @@ def _median_ppm(used_and_planned: Sequence[tuple[int, int]]) -> int | None:
         return None
     middle = len(ratios) // 2
     return ratios[middle] if len(ratios) % 2 else -(-(ratios[middle - 1] + ratios[middle]) // 2)
+
+
+def told(planned: PlannedGas) -> str:
+    """Where a plan's gas comes from, in words."""
+    by = planned.correction
+    if by is None:
+        return f"planned from {planned.schedule}, not corrected"
+    approvals = f" (approvals x{_times(by.approval_ppm)})" if by.approval_ppm != PPM else ""
+    times = f"x{_times(by.execution_ppm)}{approvals}"
+    return f"planned from {planned.schedule}, corrected {times} by {by.rebalances} rebalances"
+
+
+def _times(ppm: int) -> str:
+    return format_units(mul_div_nearest(ppm, 100, PPM), 2, 2)
