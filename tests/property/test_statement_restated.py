@@ -22,9 +22,10 @@ BLOCK = BlockRef(1, 100, "0x" + "ab" * 32, 1_700_000_000, 10**10)
 
 
 def inputs_of(seed: int) -> Inputs:
-    """A market with any caps, buckets, and a withdrawal of anything that is read."""
+    """A market with any caps, taxes, buckets, and a withdrawal of anything that is read."""
     random = Random(seed)  # noqa: S311
     case, pick = world.make(random, BLOCK), random.choice
+    balances = case.snapshot.balances
     policy = replace(
         case.policy,
         planner="optimal",
@@ -34,14 +35,18 @@ def inputs_of(seed: int) -> Inputs:
         max_turnover_ppm=pick((None, 50_000)),
         max_pool_share_ppm=pick((None, 0, 2_000)),
         max_off_oracle_ppm=pick((0, 5_000, 50_000)),
-        max_impact_ppm=pick((0, 1, 20_000, PPM)),
+        max_impact_ppm=pick((0, 1, 20_000, PPM, PPM)),
+        tax_rate_ppm=pick((0, 300_000)),
+        tax_costs=tuple((a.token.symbol, pick((0, 10**16, 10**21))) for a in balances),
+        tax_tiers=pick(((), ((balances[0].token.symbol, 7 * 10**17, 40_000),))),
+        slippage_reserve_ppm=pick((0, 1_000)),
     )
     targets = case.inputs.targets
     if random.random() < 0.4:
         targets = tuple(replace(t, bucket=pick((None, "b", "c"))) for t in targets)
     withdrawal = None
     if random.random() < 0.5:
-        some = pick(case.snapshot.balances)
+        some = pick(balances)
         withdrawal = Amount(some.token, random.randint(1, 2 * some.raw + 10**6))
     past = Circumstances(turnover_e8=random.randint(0, 10**12), withdrawal=withdrawal)
     return Inputs(case.snapshot, targets, policy, None, past)

@@ -32,11 +32,13 @@ from rebalancer.model import (
     Plan,
     Rebalance,
     Target,
+    TokenGas,
     to_json,
     to_plain,
 )
 from rebalancer.planner.decision import asked
 from rebalancer.planner.explain import posed
+from rebalancer.planner.gas_schedule import PRAGUE
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal import bridge
 from rebalancer.planner.optimal.statement import statement
@@ -137,14 +139,20 @@ CAPPED = replace(
     max_turnover_ppm=200_000,
     max_pool_share_ppm=2_000,
     max_impact_ppm=50_000,
+    tax_rate_ppm=250_000,
+    tax_costs=(("WBTC", 30_000 * 10**18),),
+    tax_tiers=(("WETH", 0, 10_000), ("WETH", 10**19, 20_000)),
+    slippage_reserve_ppm=700,
 )
+#: One token is no plain one.
+GAS = replace(PRAGUE, tokens=(TokenGas(USDC.address, touch=9_000, transfer=700, approval=55_000),))
 
 
 def rich(**changes: Any) -> Inputs:
     """LP shares with a fee due and a part staked, a bucket, an intermediate, caps."""
     at = holding(holdings=SHARES, pairs=POOLS)
     at = replace(at, balances=(*at.balances, Amount(UNI, 7 * 10**18)))
-    past = Circumstances(turnover_e8=1_000 * E8)
+    past = Circumstances(turnover_e8=1_000 * E8, gas=GAS)
     return replace(Inputs(at, MIXED, CAPPED, None, past), **changes)
 
 
@@ -158,7 +166,7 @@ def reserved(withdrawal: Amount | None = None) -> Inputs:
 def raising(amount: Amount, *, calm: bool = False) -> Inputs:
     """``calm``: nothing but the withdrawal is a reason to trade."""
     policy = replace(CAPPED, trigger="threshold", band_abs_ppm=PPM) if calm else CAPPED
-    return rich(policy=policy, circumstances=Circumstances(withdrawal=amount))
+    return rich(policy=policy, circumstances=Circumstances(withdrawal=amount, gas=GAS))
 
 
 CASES = {
@@ -197,15 +205,11 @@ def test_ether_left_for_gas_is_the_planners_choice_as_far_as_it_is_there(
     assert differences(plan.legs, CASES[case], claimed)
 
 
-#: What the tax and the reserve for slippage are is not restated here.
-APART = {"tax", "reserve_ppm"}
-
-
 def leaves(stated: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The way to every number and every word of a statement."""
     if isinstance(stated, dict):
-        for key in stated.keys() - APART:
-            yield from leaves(stated[key], (*path, key))
+        for key, one in stated.items():
+            yield from leaves(one, (*path, key))
     elif isinstance(stated, list):
         for index, one in enumerate(stated):
             yield from leaves(one, (*path, index))
