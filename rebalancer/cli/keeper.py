@@ -228,7 +228,7 @@ def _summary(result: CycleResult) -> str:
     evaluation = result.evaluation
     numeraire = evaluation.valuation.numeraire
     nav = f"{money(evaluation.valuation.nav_e8, numeraire)} {numeraire}"
-    head = f"block {evaluation.snapshot.block.number}, NAV {nav}: "
+    head = f"{_settled(result)}block {evaluation.snapshot.block.number}, NAV {nav}: "
     if isinstance(evaluation.decision, Hold):
         first, *more = evaluation.decision.reasons
         return head + f"hold: {first.text}" + (f" (and {len(more)} more)" if more else "")
@@ -243,6 +243,14 @@ def _summary(result: CycleResult) -> str:
     if result.outcomes:
         return head + f"rebalanced in {result.outcomes[-1].tx_hash}"
     return head + f"would rebalance, {len(evaluation.decision.plan.legs)} leg(s) (dry run)"
+
+
+def _settled(result: CycleResult) -> str:
+    """What an earlier run had left open, and what became of it."""
+    if not result.recovered:
+        return ""
+    mined = [outcome.tx_hash for item in result.recovered for outcome in item.outcomes]
+    return f"settled an earlier run, mined: {', '.join(mined) or 'nothing'}; "
 
 
 def _exit(watches: list[Watch]) -> None:
