@@ -73,7 +73,8 @@ def settle(
 
     With a risk aversion kappa is the smallest of the positions' own: no drift is priced higher than
     its own band would. ``reset: optimal`` gives every position that has no band of its own its
-    J-band; where no band can be derived, for want of a pool, the file's stands.
+    J-band; where no band can be derived, for want of a pool, or of a planner that moves LP
+    positions, the file's stands.
     """
     settled = tuple(targets)
     wanders: tuple[Wander, ...] = ()
@@ -109,18 +110,20 @@ def _wanders(
 ) -> list[Wander]:
     market, _ = open_market(snapshot, policy)
     gas_price = snapshot.block.base_fee_wei + snapshot.priority_fee_wei
-    gas_e8 = snapshot.native.value_up(schedule.trade() * gas_price)
-    fixed = gas_e8 / nav_e8
-    fees: dict[str, list[int]] = {}
+    ways: dict[str, list[_Way]] = {}
     for target in targets:
-        fees.setdefault(group_of(target), []).extend(_fees(snapshot, market, target.position))
+        ways.setdefault(group_of(target), []).extend(
+            _ways(snapshot, market, policy, schedule, target)
+        )
     found = []
     for name, together in grouped(targets).items():
         weight_ppm = together.weight_ppm
         volatility = volatility_ppm(name, policy, circumstances)
-        if not volatility or not fees[name] or not 0 < weight_ppm < PPM:
+        way = min(ways[name], default=None)
+        if not volatility or way is None or not 0 < weight_ppm < PPM:
             continue
-        weight, sigma, rate = weight_ppm / PPM, volatility / PPM, min(fees[name]) / PPM
+        weight, sigma, rate = weight_ppm / PPM, volatility / PPM, way.rate_ppm / PPM
+        fixed = snapshot.native.value_up(way.gas_units * gas_price) / nav_e8
         if fixed + rate <= 0:
             continue
         variance = (weight * (1 - weight) * sigma) ** 2
@@ -142,10 +145,40 @@ def _wanders(
     return found
 
 
-def _fees(snapshot: Snapshot, market: Market, position: str) -> list[int]:
-    """Fees of the usable pools in which the position's token trades; none for an LP position."""
-    token = next((a.token for a in snapshot.balances if a.token.symbol == position), None)
-    return [p.fee_ppm for p in market.now.values() if token is not None and p.has(token)]
+@dataclass(frozen=True, slots=True, order=True)
+class _Way:
+    """What trading a position costs in gas and of its size; the way with the least gas first.
+
+    A bucket is traded by its tokens, whose swap needs less gas than any move of liquidity.
+    """
+
+    gas_units: int
+    rate_ppm: float
+
+
+def _ways(
+    snapshot: Snapshot, market: Market, policy: Policy, schedule: GasSchedule, target: Target
+) -> list[_Way]:
+    """How the position can be traded: by a swap in each usable pool of its token.
+
+    An LP position, where the planner moves it: by redeeming shares and one swap of half of what
+    comes out, in the cheapest pool of its two tokens.
+    """
+    name, pools = target.position, market.now.values()
+    read = {amount.token for amount in snapshot.balances}
+    token = next((token for token in read if token.symbol == name), None)
+    if token is not None:
+        return [_Way(schedule.trade(), p.fee_ppm) for p in pools if p.has(token)]
+    pair = next((p for p in pools if p.name == name), None)
+    if pair is None or policy.planner != "optimal" or target.kept:
+        return []
+    sides = {pair.token0, pair.token1}
+    if not sides <= read:
+        return []
+    fee = min(p.fee_ppm for p in pools if sides & {p.token0, p.token1})
+    gas = schedule.trade() + schedule.per_remove + schedule.per_approval
+    gas += schedule.protocol_fee if pair.protocol_fee_on else 0
+    return [_Way(gas, fee / 2)]
 
 
 def _bands(

@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from rebalancer.amm.valuation import value
 from rebalancer.model import PPM, Policy, Reason, mul_div_nearest
 from rebalancer.planner.attempts import attempt
+from rebalancer.planner.bands import band_ppm, grouped
 from rebalancer.planner.benefit import penalty_up_e8
-from rebalancer.planner.calibration import Wander, settle
+from rebalancer.planner.calibration import Rules, Wander, settle
 from rebalancer.planner.costs import cost_gate
 from rebalancer.planner.decision import asked, pose, proposer_of
 from rebalancer.planner.guards import LIMITS, violations
 from rebalancer.planner.inputs import Inputs
+from rebalancer.planner.market import open_market
 from rebalancer.planner.problem import Problem, Proposal
 from rebalancer.planner.proposing import proposed
 from rebalancer.planner.reasons import most_gain
-from rebalancer.planner.texts import gwei, money, percent, told_apart
+from rebalancer.planner.texts import gwei, money, percent, points, told_apart
 from rebalancer.planner.volatility import YEAR_S
 
 DAY_S = 86_400
@@ -28,7 +30,8 @@ class Drifting:
 
     ``penalty_e8`` is expected until the drift would be traded away otherwise, ``horizon_s`` from
     now, that is ``daily_e8`` a day; the two are None where kappa is a number of the file. ``bands``
-    are the positions' own, with a risk aversion.
+    are the positions' own, with a risk aversion; where these are the rule, ``kept`` tells of each
+    position that has none.
     """
 
     penalty_e8: int
@@ -37,6 +40,7 @@ class Drifting:
     daily_e8: int | None
     governs: Wander | None
     bands: tuple[Wander, ...]
+    kept: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,30 @@ def drifting(inputs: Inputs) -> Drifting:
     )
     horizon_s = None if rules.governs is None else _horizon_s(rules.governs, inputs.policy)
     daily = None if not horizon_s else mul_div_nearest(penalty, DAY_S, horizon_s)
+    kept = _bands_kept(problem, rules) if policy.reset == "optimal" else ()
     return Drifting(
-        penalty, policy.drift_aversion_ppm, horizon_s, daily, rules.governs, rules.wanders
+        penalty, policy.drift_aversion_ppm, horizon_s, daily, rules.governs, rules.wanders, kept
     )
+
+
+def _bands_kept(problem: Problem, rules: Rules) -> tuple[Reason, ...]:
+    """Positions and buckets whose band is the file's, as none can be derived, and why."""
+    derived, market = {w.name for w in rules.wanders}, open_market(problem.snapshot, rules.policy)
+    usable = {pair.name for pair in market[0].now.values()}
+    reasons = []
+    for name, together in grouped(rules.targets).items():
+        if name in derived:
+            continue
+        if not 0 < together.weight_ppm < PPM:
+            why_not = f"its target is {percent(together.weight_ppm)}"
+        elif name in usable and rules.policy.planner == "greedy":
+            why_not = "the greedy planner trades no LP positions (planner: optimal does)"
+        else:
+            why_not = "no usable pool trades it"
+        band = band_ppm(together, rules.policy)
+        text = f"{name} keeps the file's band of {points(band)}: {why_not}"
+        reasons.append(Reason("band_kept_ppm", text, band))
+    return tuple(reasons)
 
 
 def why(inputs: Inputs) -> tuple[Step, ...]:
@@ -147,8 +172,10 @@ def told(drift: Drifting, numeraire: str) -> tuple[str, ...]:
     """The same in sentences."""
     kappa = percent(drift.kappa_ppm)
     now = f"The drift costs {money(drift.penalty_e8, numeraire)}"
+    kept = tuple(reason.text for reason in drift.kept)
     if drift.governs is None or drift.horizon_s is None or drift.daily_e8 is None:
-        return (f"{now} if nothing is done: drift_aversion (kappa) {kappa} of the portfolio file",)
+        alone = f"{now} if nothing is done: drift_aversion (kappa) {kappa} of the portfolio file"
+        return (alone, *kept)
     w = drift.governs
     days = drift.horizon_s // DAY_S
     return (
@@ -158,4 +185,5 @@ def told(drift: Drifting, numeraire: str) -> tuple[str, ...]:
         f"a trade costs {percent(w.fixed_ppm, 4)} of NAV for gas and {percent(w.rate_ppm)} of its "
         f"size; the cheapest rule trades at {percent(w.trigger_ppm)} back to "
         f"{percent(w.reset_ppm)}, for J = {percent(w.cost_ppm, 4)} of NAV a year",
+        *kept,
     )
