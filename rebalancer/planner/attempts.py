@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rebalancer.errors import PlanError
@@ -10,14 +10,10 @@ from rebalancer.model import PPM, ExpectedPosition, Plan, Reason, Valuation, mul
 from rebalancer.planner.costs import Appraisal, appraise, cost_gate
 from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.guards import CONSISTENCY, LIMITS, net_of, violations
-from rebalancer.planner.optimal_proposer import CappedProposer
-from rebalancer.planner.problem import Problem, Proposal
+from rebalancer.planner.problem import SHARES_PPM, Problem, Proposal
 from rebalancer.planner.texts import percent
 from rebalancer.planner.wallet import net_moves
 from rebalancer.planner.withdrawal import raised_e8
-
-#: How much of the best plan is tried where it breaks a limit on its cost, the most first.
-_SHARES_PPM = (500_000, 250_000, 100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,44 +31,55 @@ def attempt(problem: Problem, proposal: Proposal, parent: str, rules_id: str) ->
 
     Raises PlanError for a plan that contradicts itself.
     """
-    tried = _attempt(problem, proposal, parent, rules_id)
-    if tried.breaches and proposal.certificate is not None:
-        return _within_limits(problem, tried, parent, rules_id, _best_part)
-    if _costs_too_large_a_share(problem, tried):
-        return _within_limits(problem, tried, parent, rules_id, _greedy_part)
-    return tried
+    tried = chosen = _attempt(problem, proposal, parent, rules_id)
+    # What is owed to a withdrawal must be paid whatever it gains: the first part raises most of it.
+    first = proposal.smaller is None or problem.owed is not None
+    for part in _parts(problem, tried, proposal):
+        other = _attempt(problem, part, parent, rules_id)
+        if not other.breaches and (
+            chosen is tried or other.appraisal.gain_e8 > chosen.appraisal.gain_e8
+        ):
+            chosen, proposal = other, part
+            if first:
+                break
+    if chosen is not tried:
+        chosen = replace(chosen, limits=(*tried.breaches, *chosen.limits, *tried.limits))
+    return _proved(problem, chosen, proposal)
 
 
 def _attempt(problem: Problem, proposal: Proposal, parent: str, rules_id: str) -> Attempt:
     """Price a proposal with legs and ask every guard; raises PlanError for a defect."""
     appraisal = appraise(problem, proposal.legs)
     plan = priced(problem, parent, rules_id, appraisal, proposal.certificate)
+    _consistent(problem, plan)
+    breaches = (*cost_gate(problem, appraisal), *violations(problem, plan, LIMITS))
+    return Attempt(appraisal, plan, breaches, proposal.limits)
+
+
+def _proved(problem: Problem, tried: Attempt, proposal: Proposal) -> Attempt:
+    """With the whole certificate, where there is a longer one than the guards were shown."""
+    if proposal.whole is None:
+        return tried
+    plan = replace(tried.plan, certificate=proposal.whole())
+    _consistent(problem, plan)
+    return replace(tried, plan=plan)
+
+
+def _consistent(problem: Problem, plan: Plan) -> None:
     if defects := violations(problem, plan, CONSISTENCY):
         raise PlanError(
             f"the plan contradicts itself: {defects[0].text}",
             hint="nothing was sent; this is a defect of the planner, please report it",
             block=problem.snapshot.block.number,
         )
-    breaches = (*cost_gate(problem, appraisal), *violations(problem, plan, LIMITS))
-    return Attempt(appraisal, plan, breaches, proposal.limits)
 
 
-def _within_limits(
-    problem: Problem,
-    best: Attempt,
-    parent: str,
-    rules_id: str,
-    part: Callable[[Problem, Attempt, int], Proposal],
-) -> Attempt:
-    """The largest part of the best plan that breaks no limit; else the best, as is."""
-    for share_ppm in _SHARES_PPM:
-        proposal = part(problem, best, share_ppm)
-        if not proposal.legs:
-            continue
-        other = _attempt(problem, proposal, parent, rules_id)
-        if not other.breaches:
-            return replace(other, limits=(*best.breaches, *proposal.limits, *best.limits))
-    return best
+def _parts(problem: Problem, tried: Attempt, proposal: Proposal) -> Iterator[Proposal]:
+    """What to try instead of what breaks a limit, if anything."""
+    if tried.breaches and proposal.smaller is not None:
+        yield from proposal.smaller()
+    elif _costs_too_large_a_share(problem, tried):
+        yield from _greedy_parts(problem, tried)
 
 
 def _costs_too_large_a_share(problem: Problem, tried: Attempt) -> bool:
@@ -82,17 +89,16 @@ def _costs_too_large_a_share(problem: Problem, tried: Attempt) -> bool:
     return too_dear and problem.owed is None and problem.most is None
 
 
-def _best_part(problem: Problem, best: Attempt, share_ppm: int) -> Proposal:
-    return CappedProposer(share_ppm).propose(problem)
-
-
-def _greedy_part(problem: Problem, best: Attempt, share_ppm: int) -> Proposal:
-    """What the greedy proposer finds where it may sell a share of what it would."""
+def _greedy_parts(problem: Problem, best: Attempt) -> Iterator[Proposal]:
+    """What the greedy proposer finds where it may sell a share of what it would, the most first."""
     moves = net_moves(best.appraisal.legs)
-    most = {t: mul_div_down(-raw, share_ppm, PPM) for t, raw in moves.items() if raw < 0}
-    found = GreedyProposer().propose(replace(problem, most=most))
-    text = f"Cut to {percent(share_ppm)} of what the whole way sells, which would break a limit"
-    return replace(found, limits=(Reason("cut_to_limits", text), *found.limits))
+    for share_ppm in SHARES_PPM:
+        most = {t: mul_div_down(-raw, share_ppm, PPM) for t, raw in moves.items() if raw < 0}
+        found = GreedyProposer().propose(replace(problem, most=most))
+        share = percent(share_ppm)
+        text = f"Cut to {share} of what the whole way sells, which would break a limit"
+        if found.legs:
+            yield replace(found, limits=(Reason("cut_to_limits", text), *found.limits))
 
 
 def priced(

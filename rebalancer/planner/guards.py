@@ -11,17 +11,16 @@ from dataclasses import replace
 
 from rebalancer.errors import PlanError
 from rebalancer.model import (
-    AddLeg,
     Amount,
     HeldOut,
     Leg,
     Plan,
     Reason,
-    RemoveLeg,
     Token,
     UnwrapLeg,
     WrapLeg,
 )
+from rebalancer.planner.batch import batch_size
 from rebalancer.planner.caps import (
     no_dust,
     pool_share_within_limit,
@@ -175,14 +174,9 @@ def costs_add_up(problem: Problem, plan: Plan) -> Iterable[Reason]:
 
 
 def few_enough_legs(problem: Problem, plan: Plan) -> Iterable[Reason]:
-    """A batch has room for MAX_LEGS, and its words for so many entries and watched tokens.
-
-    A leg of liquidity takes two entries, any other one, and each token that moves at most one.
-    """
+    """A batch has room for MAX_LEGS, and its words for so many entries and watched tokens."""
     legs = problem.whole(plan.legs)
-    entries = 1 + len(moved_tokens(legs))
-    entries += sum(2 if isinstance(leg, AddLeg | RemoveLeg) else 1 for leg in legs)
-    paid = len({amount.token for leg in legs for amount in leg.pays})
+    entries, paid = batch_size(legs)
     for code, what, found, most in (
         ("max_legs", "legs", len(legs), MAX_LEGS),
         ("max_entries", "entries", entries, MAX_ENTRIES),

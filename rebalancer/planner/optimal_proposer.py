@@ -5,13 +5,24 @@ NumPy and Numba are loaded when it is first asked, so that everything else start
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rebalancer.model import PPM, Leg, Reason, Token, mul_div_down
 from rebalancer.planner.bands import position_drifts
+from rebalancer.planner.binding import binding, dropped, kept_from_trading
 from rebalancer.planner.market import open_market
+from rebalancer.planner.optimal_parts import (
+    Part,
+    in_a_batch,
+    instead,
+    one_pool_each,
+    shares,
+    solved,
+    without_gifts,
+)
 from rebalancer.planner.optimal_problem import stated, without
 from rebalancer.planner.problem import Problem, Proposal
 from rebalancer.planner.targets import (
@@ -21,7 +32,7 @@ from rebalancer.planner.targets import (
     out_of_reach,
     stuck_positions,
 )
-from rebalancer.planner.texts import money, percent
+from rebalancer.planner.texts import money
 from rebalancer.planner.wallet import net_moves, value_down, value_up
 
 if TYPE_CHECKING:
@@ -33,17 +44,15 @@ _WHOLE_TREE_NODES = 200
 _NO_POOL = "its pool cannot be used"
 #: How often LP positions that break a limit are left alone, and the rest is solved anew.
 _MAX_ROUNDS = 4
-#: A limit binds that is reached but for this part.
-_NEARLY = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class OptimalProposer:
     """Whether, how far, what and through which pools as one problem, with a certificate.
 
-    Every limit of the policy is in the problem that is solved, but for those on LP legs: where a
-    plan breaks one of these, the best that leaves LP positions alone is taken, and the certificate
-    bounds both.
+    Every limit of the policy is in the problem that is solved, but for those on LP legs and on the
+    entries of a batch: where a plan breaks one of these, the best that leaves LP positions alone,
+    or has fewer entries, is taken, and the certificate bounds both.
     """
 
     def propose(self, problem: Problem) -> Proposal:
@@ -55,62 +64,54 @@ class OptimalProposer:
         stuck = stuck_positions(problem)
         named = held_out(problem, drifts, stuck, movable, _NO_POOL)
         kept = _out_of_reach(problem, stuck)
-        best = _solve(made)
+        best = _best(made)
         for _ in range(_MAX_ROUNDS):
-            legs = _legs(problem, best)
+            fitted = in_a_batch(problem, best, lambda found: _legs(problem, found))
+            legs = _legs(problem, fitted.planned)
             fault, left = _broken_cap(problem, legs), _left_behind(problem, legs)
             alone = _small_stakes(problem, made, legs)
             if fault is None and not left and not alone:
-                cuts = (*_binding(problem, made, best), *_dropped(best), *kept)
-                return Proposal(legs, (*named, *cuts, *excluded), _proof(best))
+                cuts = (*fitted.limits, *binding(problem, made, fitted.planned, legs))
+                if not legs:
+                    cuts = (*cuts, *kept_from_trading(problem, made, solved))
+                limits = (*named, *cuts, *dropped(best), *kept, *excluded)
+                less = partial(_smaller, problem, fitted.planned)
+                return Proposal(legs, limits, _proof(fitted.planned), smaller=less)
             if fault is None and left:
                 alone |= _stakes_in(made, left)
                 kept += _left_alone(problem, alone, left)
             everything = {stake.key for stake in made.stakes}
             made = without(made, everything if fault or not alone else alone)
-            best = _instead(best, _solve(made))
+            best = instead(best, _best(made))
         reason = Reason("within_limits", f"No plan keeps every limit: {fault or 'too little'}")
         return Proposal((), (*named, reason, *excluded))
 
 
-@dataclass(frozen=True, slots=True)
-class CappedProposer:
-    """The best plan that sells no more than a share of what the best of all would sell.
+def _smaller(problem: Problem, best: Planned) -> Iterator[Proposal]:
+    """What asks for less than the best plan, which breaks a limit, under the same bound.
 
-    For where that one breaks a limit on what a plan costs or seems to be given: the certificate
-    still bounds all plans.
+    With a short proof, for the guards; the whole one is made of what is chosen.
     """
-
-    share_ppm: int
-
-    def propose(self, problem: Problem) -> Proposal:
-        """The legs of the capped problem, certified for the whole one."""
-        made = stated(problem)
-        best = _solve(made)
-        most = mul_div_down(_sold_e8(best), self.share_ppm, PPM)
-        if made.max_sold_e8 is not None:
-            most = min(most, made.max_sold_e8)
-        capped = _solve(replace(without(made, {s.key for s in made.stakes}), max_sold_e8=most))
-        found = _instead(best, capped)
-        legs = _legs(problem, found)
-        if _broken_cap(problem, legs) or _left_behind(problem, legs):
-            return Proposal((), ())
-        share = percent(self.share_ppm)
-        text = f"Cut to {share} of what the best plan sells, which would break a limit"
-        return Proposal(legs, (Reason("cut_to_limits", text),), _proof(found))
+    for part in _parts(problem, best):
+        found = in_a_batch(problem, part.planned, lambda found: _legs(problem, found))
+        legs = _legs(problem, found.planned)
+        if legs and not _broken_cap(problem, legs) and not _left_behind(problem, legs):
+            short, limits = _proof(found.planned, whole=False), (*part.limits, *found.limits)
+            yield Proposal(legs, limits, short, whole=partial(_proof, found.planned))
 
 
-def _solve(made: Statement) -> Planned:
-    from rebalancer.planner.optimal.certificate import plan
+def _parts(problem: Problem, best: Planned) -> Iterator[Part]:
+    for tighter in (without_gifts, one_pool_each):
+        part = tighter(problem, best)
+        if part is not None:
+            yield part
+    yield from shares(best)
 
-    return plan(made)
 
+def _best(made: Statement) -> Planned:
+    from rebalancer.planner.optimal.effort import thorough
 
-def _instead(best: Planned, other: Planned) -> Planned:
-    """The legs of a plan of a tighter problem, judged by the problem of the first."""
-    from rebalancer.planner.optimal.certificate import judged
-
-    return judged(best, other.legs)
+    return thorough(made)
 
 
 def _legs(problem: Problem, planned: Planned) -> tuple[Leg, ...]:
@@ -119,20 +120,10 @@ def _legs(problem: Problem, planned: Planned) -> tuple[Leg, ...]:
     return plan_legs(problem, planned.legs)
 
 
-def _sold_e8(planned: Planned) -> int:
-    """Oracle value of what the plan's swaps take from the wallet."""
-    assets = {asset.key: asset for asset in planned.statement.assets}
-    return sum(
-        leg.amount_in * assets[leg.sold].price_numerator // assets[leg.sold].price_denominator
-        for leg in planned.legs
-        if leg.kind == "swap" and not leg.chained
-    )
-
-
-def _proof(planned: Planned) -> str:
+def _proof(planned: Planned, *, whole: bool = True) -> str:
     from rebalancer.planner.optimal.certificate import certificate
 
-    return certificate(planned, whole=planned.answer.nodes <= _WHOLE_TREE_NODES)
+    return certificate(planned, whole=whole and planned.answer.nodes <= _WHOLE_TREE_NODES)
 
 
 def _net_sold(legs: Sequence[Leg]) -> dict[Token, int]:
@@ -196,59 +187,6 @@ def _left_alone(problem: Problem, stakes: set[str], tokens: Sequence[Token]) -> 
     )
 
 
-def _binding(problem: Problem, made: Statement, planned: Planned) -> tuple[Reason, ...]:
-    """The caps per trade and per day that the plan goes to."""
-    assets, numeraire = {asset.key: asset for asset in made.assets}, problem.snapshot.numeraire
-    reasons = []
-    if made.max_leg_e8 is not None:
-        largest = max(
-            (
-                leg.amount_in
-                * assets[leg.sold].price_numerator
-                // assets[leg.sold].price_denominator
-                for leg in planned.legs
-                if leg.kind == "swap"
-            ),
-            default=0,
-        )
-        if _near(largest, made.max_leg_e8):
-            text = f"One trade is cut to {money(made.max_leg_e8, numeraire)}, the most it may be"
-            reasons.append(Reason("max_trade_e8", text, largest, made.max_leg_e8))
-    if made.max_sold_e8 is not None:
-        sold = sum(
-            -raw * assets[key].price_numerator // assets[key].price_denominator
-            for key, raw in _net(planned).items()
-            if raw < 0
-        )
-        if _near(sold, made.max_sold_e8):
-            text = f"What is sold is cut to {money(made.max_sold_e8, numeraire)}, left of 24 hours"
-            reasons.append(Reason("max_turnover_e8", text, sold, made.max_sold_e8))
-    return tuple(reasons)
-
-
-def _near(value: int, limit: int) -> bool:
-    """Whether a limit binds, but for what roundings leave."""
-    return value * _NEARLY >= limit * (_NEARLY - 1)
-
-
-def _net(planned: Planned) -> dict[str, int]:
-    """What swaps change of each asset, smallest units."""
-    net: dict[str, int] = {}
-    for leg in planned.legs:
-        if leg.kind == "swap":
-            net[leg.sold] = net.get(leg.sold, 0) - leg.amount_in
-            net[leg.bought] = net.get(leg.bought, 0) + leg.amount_out
-    return net
-
-
 def _out_of_reach(problem: Problem, stuck: frozenset[Token]) -> tuple[Reason, ...]:
     """What should be sold and lies in watched wallets."""
     return out_of_reach(problem, aims(problem, stuck)) if problem.snapshot.watched else ()
-
-
-def _dropped(planned: Planned) -> tuple[Reason, ...]:
-    """Pools that no order of the legs could use."""
-    return tuple(
-        Reason("no_order", f"{key} is left out: its leg could not be paid for in any order")
-        for key in planned.dropped
-    )

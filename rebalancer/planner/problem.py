@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from rebalancer.errors import PlanError
@@ -23,6 +23,8 @@ from rebalancer.planner.gas_schedule import GasSchedule
 from rebalancer.planner.purse import Purse
 from rebalancer.planner.wallet import first_and_due
 
+#: How much of the best plan is tried where it breaks a limit on its cost, the most first.
+SHARES_PPM = (500_000, 250_000, 100_000)
 #: No deposits, no withdrawal, nothing measured.
 NOTHING_ELSE = Circumstances()
 
@@ -131,12 +133,16 @@ class Problem:
 class Proposal:
     """Legs in the order of execution, none where nothing can be traded; ``limits`` cut them.
 
-    ``certificate`` proves how far from the best they can be; None where nobody knows.
+    ``certificate`` proves how far from the best they can be; None where nobody knows. It may be
+    short and prove little; ``whole`` makes the one that a plan is to have. ``smaller`` finds
+    proposals that ask for less, for where this one breaks a limit that it does not know of.
     """
 
     legs: tuple[Leg, ...]
     limits: tuple[Reason, ...]
     certificate: str | None = None
+    whole: Callable[[], str] | None = field(default=None, compare=False)
+    smaller: Callable[[], Iterator[Proposal]] | None = field(default=None, compare=False)
 
 
 class Proposer(Protocol):

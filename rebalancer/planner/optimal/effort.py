@@ -1,0 +1,70 @@
+"""How long a plan is searched for: by the size of the problem, never by a clock.
+
+So the same problem has the same answer wherever and whenever it is solved, and a decision can be
+made again byte by byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rebalancer.planner.optimal.branch import Limits
+from rebalancer.planner.optimal.certificate import Planned, plan
+from rebalancer.planner.optimal.legs import Swap
+from rebalancer.planner.optimal.statement import Statement
+
+#: What a search may take: nodes times assets and pools, to which the time of a node is about
+#: proportional.
+_WORK = 25_000
+#: A search has that many nodes in any case.
+_LEAST_NODES = 40
+#: The gap that is good enough: half a basis point of what is traded, and never less than a tenth of
+#: a cent.
+_GAPS_OF_TRADED, _LEAST_GAP_E8 = 20_000, 100_000
+#: A problem of that many assets and pools is small: it is solved to the least gap.
+_SMALL = 24
+_AT_ONCE = Limits(nodes=1)
+
+
+def thorough(made: Statement) -> Planned:
+    """The best plan of ``made`` and its bound, to half a basis point of what it trades.
+
+    A first plan says how much that is; where it is as near already, it is the answer.
+    """
+    first = quick(replace(made, max_sold_e8=None))
+    good_e8 = _good_gap_e8(made, sold_e8(first))
+    if made.max_sold_e8 is None and first.gap_e8 <= good_e8:
+        return first
+    return plan(made, Limits(gap_e8=good_e8, nodes=most_nodes(made)))
+
+
+def quick(made: Statement) -> Planned:
+    """A good plan of ``made`` without any search: to learn from, or of a problem of few pools."""
+    return plan(made, _AT_ONCE)
+
+
+def most_nodes(made: Statement) -> int:
+    """How many nodes a search of ``made`` may have."""
+    return max(_WORK // _size(made), _LEAST_NODES)
+
+
+def sold_e8(planned: Planned) -> int:
+    """Oracle value of what the plan's swaps take from the wallet, 1e-8 of the numeraire."""
+    assets = {asset.key: asset for asset in planned.statement.assets}
+    return sum(
+        leg.amount_in * assets[leg.sold].price_numerator // assets[leg.sold].price_denominator
+        for leg in planned.legs
+        if isinstance(leg, Swap) and not leg.chained
+    )
+
+
+def _good_gap_e8(made: Statement, traded_e8: int) -> int:
+    if _size(made) <= _SMALL:
+        return _LEAST_GAP_E8
+    if made.max_sold_e8 is not None:
+        traded_e8 = min(traded_e8, made.max_sold_e8)
+    return max(traded_e8 // _GAPS_OF_TRADED, _LEAST_GAP_E8)
+
+
+def _size(made: Statement) -> int:
+    return len(made.assets) + len(made.pools)
