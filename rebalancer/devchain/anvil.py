@@ -63,7 +63,7 @@ class AnvilOptions:
     ``chain_id`` None takes that of ``fork_url``. ``block_number`` and ``timestamp`` are of the
     genesis block, as is ``base_fee_wei``. ``balance_eth`` is what each of the ten well-known
     accounts owns, on a fork too. ``fifo`` mines transactions in the order in which they came.
-    ``port`` 0 lets the system choose a free one.
+    ``port`` 0 lets the system choose a free one. ``hardfork`` is whose rules it keeps.
     """
 
     fork_url: str | None = None
@@ -75,11 +75,12 @@ class AnvilOptions:
     balance_eth: int = 10_000
     port: int = 0
     fifo: bool = False
+    hardfork: str = HARDFORK
 
     def command(self, binary: Path) -> list[str]:
         """Command line of Anvil."""
         command = [str(binary), "--host", "127.0.0.1", "--color", "never"]
-        command += ["--hardfork", HARDFORK, "--enable-tx-gas-limit"]
+        command += ["--hardfork", self.hardfork, "--enable-tx-gas-limit"]
         if self.fork_url is not None:
             # The disk cache goes stale between two runs of a chain that has the same numbers.
             command += ["--fork-url", self.fork_url, "--no-storage-caching"]

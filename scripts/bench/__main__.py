@@ -7,6 +7,7 @@ import sys
 from scripts.bench import (
     backtest,
     gas,
+    gas_planned,
     hostile,
     logs,
     orders,
@@ -17,7 +18,19 @@ from scripts.bench import (
     submission,
 )
 
-GROUPS = (startup, snapshot, hostile, reads, logs, gas, planner, backtest, orders, submission)
+GROUPS = (
+    startup,
+    snapshot,
+    hostile,
+    reads,
+    logs,
+    gas,
+    gas_planned,
+    planner,
+    backtest,
+    orders,
+    submission,
+)
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ from rebalancer.bundler.follow import Pace
 from rebalancer.bundler.signer import LocalSigner
 from rebalancer.config.load import PROJECT_ROOT, load_networks
 from rebalancer.devchain.accounts import TREASURY, dev_key
-from rebalancer.devchain.anvil import AnvilOptions, start_anvil
+from rebalancer.devchain.anvil import HARDFORK, AnvilOptions, start_anvil
 from rebalancer.devchain.artifacts import init_code, official
 from rebalancer.devchain.fork import open_fork
 from rebalancer.devchain.funding import deal
@@ -46,7 +46,7 @@ UNISWAP = PROJECT_ROOT / "node_modules" / "@uniswap"
 UNIVERSAL_ROUTER = (
     UNISWAP / "universal-router/artifacts/contracts/UniversalRouter.sol/UniversalRouter.json"
 )
-_POLLS = 2_000
+_POLLS, _POLLS_PER_BLOCK = 4_000, 1_000
 _V2_SWAP_EXACT_IN = b"\x08"
 _TO_SENDER = "0x0000000000000000000000000000000000000001"
 
@@ -68,13 +68,15 @@ class World:
         """Mined receipt of a transaction of the wallet; raises RuntimeError when it reverts."""
         call = {"from": self.wallet, "data": to_hex(data), "gas": hex(8_000_000), **more}
         tx_hash = self.rpc.call("eth_sendTransaction", call | ({"to": to} if to else {}))
-        for _ in range(_POLLS):
-            receipt: Any = self.rpc.call("eth_getTransactionReceipt", tx_hash)
+        receipt: Any = None
+        for poll in range(1, _POLLS + 1):
+            receipt = self.rpc.call("eth_getTransactionReceipt", tx_hash)
             if receipt is not None:
                 break
-        else:  # seldom, after many reverted states, Anvil forgets to mine by itself
-            self.rpc.call("evm_mine")
-            receipt = self.rpc.call("eth_getTransactionReceipt", tx_hash)
+            if poll % _POLLS_PER_BLOCK == 0:  # seldom, after many reverted states, none comes
+                self.rpc.call("evm_mine")
+        if receipt is None:
+            raise RuntimeError(f"{tx_hash} was never mined")
         if int(receipt["status"], 16) != 1:
             raise RuntimeError(f"{tx_hash} reverted")
         return receipt
@@ -154,9 +156,9 @@ class World:
 
 
 @contextmanager
-def plain_world(data: Path) -> Iterator[World]:
+def plain_world(data: Path, hardfork: str = HARDFORK) -> Iterator[World]:
     """Nine plain ERC-20s of Uniswap's own tests, official factory, pairs and router."""
-    with start_anvil(AnvilOptions(chain_id=1)) as anvil:
+    with start_anvil(AnvilOptions(chain_id=1, hardfork=hardfork)) as anvil:
         rpc = anvil.rpc
         rpc.call("anvil_setBlockTimestampInterval", 12)
         wallet = TREASURY
