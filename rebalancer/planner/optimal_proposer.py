@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from rebalancer.planner.optimal.certificate import Planned
     from rebalancer.planner.optimal.statement import Statement
 
-#: Trees of more nodes are proved by their root alone, which is looser but short.
-_WHOLE_TREE_NODES = 200
 _NO_POOL = "its pool cannot be used"
 #: How often LP positions that break a limit are left alone, and the rest is solved anew.
 _MAX_ROUNDS = 4
@@ -122,8 +120,9 @@ def _legs(problem: Problem, planned: Planned) -> tuple[Leg, ...]:
 
 def _proof(planned: Planned, *, whole: bool = True) -> str:
     from rebalancer.planner.optimal.certificate import certificate
+    from rebalancer.planner.optimal.frontier import shortened
 
-    return certificate(planned, whole=whole and planned.answer.nodes <= _WHOLE_TREE_NODES)
+    return certificate(shortened(planned)) if whole else certificate(planned, whole=False)
 
 
 def _net_sold(legs: Sequence[Leg]) -> dict[Token, int]:

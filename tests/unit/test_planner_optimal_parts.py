@@ -183,6 +183,7 @@ def test_no_pool_is_named_where_none_is_in_the_way():
         ({"max_impact_ppm": 1}, "max_impact_ppm"),
         ({"max_pool_share_ppm": 1}, "max_pool_share_ppm"),
         ({"max_trade_e8": 50 * E8}, "max_trade_e8"),
+        ({"max_turnover_ppm": 50}, "max_turnover_e8"),  # less than the smallest trade
     ],
 )
 def test_a_hold_names_the_limit_without_which_it_would_trade(changes, code):
