@@ -14,6 +14,7 @@ from rebalancer.planner.costs import cost_gate
 from rebalancer.planner.decision import asked, pose, proposer_of
 from rebalancer.planner.guards import LIMITS, violations
 from rebalancer.planner.inputs import Inputs
+from rebalancer.planner.lvr import Lvr, expected_losses, in_words
 from rebalancer.planner.market import open_market
 from rebalancer.planner.problem import Problem, Proposal
 from rebalancer.planner.proposing import proposed
@@ -32,6 +33,7 @@ class Drifting:
     now, that is ``daily_e8`` a day; the two are None where kappa is a number of the file. ``bands``
     are the positions' own, with a risk aversion; where these are the rule, ``kept`` tells of each
     position that has none.
+    ``losses`` are those of LP positions to arbitrage, where a volatility is known.
     """
 
     penalty_e8: int
@@ -41,6 +43,7 @@ class Drifting:
     governs: Wander | None
     bands: tuple[Wander, ...]
     kept: tuple[Reason, ...] = ()
+    losses: tuple[Lvr, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,14 @@ def drifting(inputs: Inputs) -> Drifting:
     daily = None if not horizon_s else mul_div_nearest(penalty, DAY_S, horizon_s)
     kept = _bands_kept(problem, rules) if policy.reset == "optimal" else ()
     return Drifting(
-        penalty, policy.drift_aversion_ppm, horizon_s, daily, rules.governs, rules.wanders, kept
+        penalty,
+        policy.drift_aversion_ppm,
+        horizon_s,
+        daily,
+        rules.governs,
+        rules.wanders,
+        kept,
+        losses=expected_losses(problem),
     )
 
 
@@ -173,6 +183,7 @@ def told(drift: Drifting, numeraire: str) -> tuple[str, ...]:
     kappa = percent(drift.kappa_ppm)
     now = f"The drift costs {money(drift.penalty_e8, numeraire)}"
     kept = tuple(reason.text for reason in drift.kept)
+    kept += tuple(in_words(lvr, numeraire) for lvr in drift.losses)
     if drift.governs is None or drift.horizon_s is None or drift.daily_e8 is None:
         alone = f"{now} if nothing is done: drift_aversion (kappa) {kappa} of the portfolio file"
         return (alone, *kept)
