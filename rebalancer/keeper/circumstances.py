@@ -8,6 +8,7 @@ from math import sqrt
 from rebalancer.config.calendar import next_fire_ts
 from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.errors import ConfigError
+from rebalancer.keeper.gas import schedule_for
 from rebalancer.ledger.gas_history import gas_samples
 from rebalancer.ledger.history import average_costs, expected_balances, past_prices, turnover_e8
 from rebalancer.ledger.store import Ledger
@@ -50,7 +51,7 @@ def circumstances(
     if policy.calendar_cron is not None and last_rebalance_ts is not None:
         due_ts = next_fire_ts(policy.calendar_cron, last_rebalance_ts)
     now_ts = snapshot.block.timestamp
-    gas = resolved.network.gas_schedule(amount.token for amount in snapshot.balances)
+    gas = schedule_for(resolved, (amount.token for amount in snapshot.balances))
     if ledger is None:
         return Circumstances(calendar_due_ts=due_ts, withdrawal=withdrawal, gas=gas)
     sold = 0

@@ -164,6 +164,11 @@ class GasSchedule:
         )
         return replace(self, tokens=tokens, **whole)
 
+    def unapproved(self) -> GasSchedule:
+        """The same for a wallet that need not approve anything."""
+        tokens = tuple(replace(own, approval=0) for own in self.tokens)
+        return replace(self, per_approval=0, tokens=tokens)
+
     def _own(self, token: Token) -> TokenGas | None:
         return next((own for own in self.tokens if own.address == token.address), None)
 

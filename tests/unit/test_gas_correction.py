@@ -217,3 +217,16 @@ def test_circumstances__three_rebalances_correct_the_next_plan(tmp_path: Path) -
     without = circumstances(made, head, targets, None, None)
     assert (without.gas, without.gas_correction) == (gas, None)
     assert next_gas(made, None) == PlannedGas("prague")
+
+
+@pytest.mark.parametrize("line", ["mode: eip7702", "approvals: never"])
+def test_circumstances__who_approves_nothing_plans_no_approvals(tmp_path: Path, line: str) -> None:
+    text = (ROOT / "portfolio.example.yaml").read_text().replace("approvals: exact", "")
+    path = tmp_path / "portfolio.yaml"
+    path.write_text(f"{text}\n{line}\n")
+    made = load_portfolio(path, ROOT / "networks.yaml")
+    found = circumstances(made, snapshot(), (Target("WETH", PPM),), None, None)
+    usual = made.network.gas_schedule(a.token for a in snapshot().balances)
+    assert found.gas is not None
+    assert found.gas.units(LEGS) == found.gas.execution(LEGS) == usual.execution(LEGS)
+    assert usual.approvals(LEGS) > 0
