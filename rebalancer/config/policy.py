@@ -17,6 +17,7 @@ from rebalancer.config.quantities import (
     Value,
     parse_share,
 )
+from rebalancer.config.risk import RiskSpec
 from rebalancer.config.strict import Strict
 from rebalancer.model import PPM, PlannerKind, Policy, ResetRule, TriggerKind, format_units
 
@@ -67,6 +68,7 @@ class PolicySpec(Strict):
     slippage: Share = 5_000
     slippage_reserve: Share = 0
     tax: TaxSpec | None = None
+    risk: RiskSpec | None = None
     max_gas_price: GasPrice = 100 * 10**9
     deadline: Duration = 300
     max_age_blocks: Annotated[int, Field(ge=0, strict=True)] = 5
@@ -164,4 +166,7 @@ class PolicySpec(Strict):
             tax_costs=() if self.tax is None else tuple(sorted(self.tax.costs.items())),
             tax_tiers=() if self.tax is None else self.tax.tiers(),
             slippage_reserve_ppm=self.slippage_reserve,
+            risk_volatilities=() if self.risk is None else self.risk.by_token(),
+            risk_correlations=() if self.risk is None else self.risk.by_pair(),
+            risk_half_life_s=None if self.risk is None else self.risk.half_life,
         )

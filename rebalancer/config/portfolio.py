@@ -298,11 +298,13 @@ def _check_scheme(resolved: ResolvedPortfolio) -> None:
 
 def _check_named(resolved: ResolvedPortfolio) -> None:
     """Every token that the policy names is a position of its own."""
-    tax = resolved.portfolio.policy.tax
-    known = [token.symbol for token in resolved.tokens]
-    for key, symbol in tax.named() if tax is not None else ():
+    policy, known = resolved.portfolio.policy, [token.symbol for token in resolved.tokens]
+    for key, symbol in policy.tax.named() if policy.tax is not None else ():
         if symbol not in known:
             raise ValueError(f"{key}: {symbol!r} is no token of the portfolio: {', '.join(known)}")
+    if policy.risk is not None:
+        sides = [token.symbol for lp in resolved.lps for token in (lp.token0, lp.token1)]
+        policy.risk.check_tokens(dict.fromkeys([*known, *sides]))
 
 
 def _token(network: Network, symbol: str) -> Token:

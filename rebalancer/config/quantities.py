@@ -49,6 +49,13 @@ def parse_share(value: Any) -> int:
     return ppm
 
 
+def parse_correlation(value: Any) -> int:
+    """Read ``80%`` or ``-20%``, at most 100 % either way, as parts per million."""
+    negative = isinstance(value, str) and value.lstrip().startswith("-")
+    ppm = parse_share(value.lstrip()[1:] if negative else value)
+    return -ppm if negative else ppm
+
+
 def parse_duration(value: Any) -> int:
     """Read ``30s``, ``5m``, ``1h``, ``7d`` or ``2w`` as seconds."""
     match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", value) if isinstance(value, str) else None
@@ -128,6 +135,7 @@ def parse_number(value: Any) -> int:
 
 Ratio = Annotated[int, BeforeValidator(parse_ratio)]
 Share = Annotated[int, BeforeValidator(parse_share)]
+Correlation = Annotated[int, BeforeValidator(parse_correlation)]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 GasPrice = Annotated[int, BeforeValidator(parse_gas_price)]
 Value = Annotated[int, BeforeValidator(parse_value)]

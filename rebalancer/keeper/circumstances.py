@@ -24,7 +24,8 @@ from rebalancer.model import (
 )
 from rebalancer.planner.bands import group_of
 from rebalancer.planner.gas_correction import corrected_by
-from rebalancer.planner.volatility import Observation, relative_volatilities
+from rebalancer.planner.metric import COVARIANCE_UNIT
+from rebalancer.planner.volatility import Observation, covariances, relative_volatilities
 
 DAY_S = 86_400
 #: How many observations of a half-life are looked at, and how many half-lives back.
@@ -64,6 +65,7 @@ def circumstances(
         withdrawal=withdrawal,
         volatilities=_volatilities(ledger, name, snapshot, targets, policy),
         costs=_costs(ledger, name, snapshot, targets, policy, up_to_block),
+        covariances=_covariances(ledger, name, snapshot, targets, policy),
         gas=gas,
         gas_correction=corrected_by(
             gas, gas_samples(ledger, name, snapshot.block.chain_id, now_ts, up_to_block)
@@ -139,6 +141,33 @@ def _volatilities(
     if half_life_s is None:
         return ()
     now_ts = snapshot.block.timestamp
+    history = _history(ledger, name, snapshot, half_life_s)
+    groups: dict[str, dict[str, float]] = {}
+    for target in targets:
+        groups.setdefault(group_of(target), {})[target.position] = target.weight_ppm / PPM
+    measured = relative_volatilities(history, groups, now_ts, half_life_s)
+    return tuple(sorted(measured.items()))
+
+
+def _covariances(
+    ledger: Ledger, name: str, snapshot: Snapshot, targets: Sequence[Target], policy: Policy
+) -> tuple[tuple[str, str, int], ...]:
+    """Of all tokens of the portfolio, those that LP positions hold too."""
+    half_life_s = policy.risk_half_life_s
+    if half_life_s is None:
+        return ()
+    positions = {target.position for target in targets}
+    symbols = {a.token.symbol for a in snapshot.balances} & positions
+    for pair in snapshot.pairs:
+        symbols |= {pair.token0.symbol, pair.token1.symbol} if pair.name in positions else set()
+    history = _history(ledger, name, snapshot, half_life_s)
+    found = covariances(history, sorted(symbols), snapshot.block.timestamp, half_life_s)
+    return tuple((*both, round(value * COVARIANCE_UNIT)) for both, value in sorted(found.items()))
+
+
+def _history(ledger: Ledger, name: str, snapshot: Snapshot, half_life_s: int) -> list[Observation]:
+    """Prices as the ledger recorded them up to the snapshot, and the snapshot's own."""
+    now_ts = snapshot.block.timestamp
     past = past_prices(
         ledger,
         name,
@@ -148,12 +177,7 @@ def _volatilities(
         max(half_life_s // _PER_HALF_LIFE, 1),
     )
     history = [Observation(p.block_ts, _prices(p.snapshot)) for p in past]
-    history.append(Observation(now_ts, _prices(snapshot)))
-    groups: dict[str, dict[str, float]] = {}
-    for target in targets:
-        groups.setdefault(group_of(target), {})[target.position] = target.weight_ppm / PPM
-    measured = relative_volatilities(history, groups, now_ts, half_life_s)
-    return tuple(sorted(measured.items()))
+    return [*history, Observation(now_ts, _prices(snapshot))]
 
 
 def _prices(snapshot: Snapshot) -> dict[str, float]:

@@ -19,7 +19,8 @@ class Circumstances:
     hold as much when the plan is done. ``volatilities`` are those of positions, or whole buckets,
     against the rest of the portfolio, in ppm a year, measured on what was known at the block.
     ``costs`` are what tokens cost on average by the ledger, by symbol, in 1e-18 of the numeraire
-    for a whole token.
+    for a whole token. ``covariances`` are those of tokens' returns in a year, by two symbols and in
+    1e-18, measured like the volatilities.
     """
 
     calendar_due_ts: int | None = None
@@ -28,6 +29,7 @@ class Circumstances:
     withdrawal: Amount | None = None
     volatilities: tuple[tuple[str, int], ...] = ()
     costs: tuple[tuple[str, int], ...] = field(default=(), metadata=ADDED_LATER)
+    covariances: tuple[tuple[str, str, int], ...] = field(default=(), metadata=ADDED_LATER)
     #: What gas is planned from, None: Prague's figures for plain tokens; and what past rebalances
     #: used beside it, None while too few of them are known.
     gas: GasSchedule | None = field(default=None, metadata=ADDED_LATER)

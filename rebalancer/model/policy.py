@@ -46,6 +46,10 @@ class Policy:
     numeraire for a whole token, by symbol); for tokens in ``tax_tiers`` (symbol, whole tokens in
     1e-18, ppm) instead so much of the value of what is sold of them beyond so many, the tiers of a
     token in rising order; and ``slippage_reserve_ppm`` of every swap's output.
+
+    With ``risk_volatilities`` (a year's, ppm, by symbol) and ``risk_correlations`` (of two symbols,
+    ppm) drifts cost by their covariance and not each by itself; with ``risk_half_life_s`` it is
+    measured, by an EWMA of the ledger's prices.
     """
 
     trigger: TriggerKind
@@ -84,3 +88,6 @@ class Policy:
     tax_costs: tuple[tuple[str, int], ...] = field(default=(), metadata=ADDED_LATER)
     tax_tiers: tuple[tuple[str, int, int], ...] = field(default=(), metadata=ADDED_LATER)
     slippage_reserve_ppm: int = field(default=0, metadata=ADDED_LATER)
+    risk_volatilities: tuple[tuple[str, int], ...] = field(default=(), metadata=ADDED_LATER)
+    risk_correlations: tuple[tuple[str, str, int], ...] = field(default=(), metadata=ADDED_LATER)
+    risk_half_life_s: int | None = field(default=None, metadata=ADDED_LATER)

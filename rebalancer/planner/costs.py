@@ -25,6 +25,7 @@ from rebalancer.model import (
 from rebalancer.planner.aside import reserve_e8, tax_e8
 from rebalancer.planner.bands import drifts
 from rebalancer.planner.benefit import benefit_e8
+from rebalancer.planner.metric import metric_of
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.replay import replay
 from rebalancer.planner.texts import money, percent, told_apart
@@ -68,7 +69,9 @@ def appraise(problem: Problem, legs: Sequence[Leg]) -> Appraisal:
         after=after,
         net=net,
         costs=_costs(problem, legs, done, net),
-        benefit_e8=benefit_e8(problem.valuation, after, problem.policy.drift_aversion_ppm),
+        benefit_e8=benefit_e8(
+            problem.valuation, after, problem.policy.drift_aversion_ppm, metric_of(problem)
+        ),
     )
 
 

@@ -16,11 +16,13 @@ from rebalancer.planner.guards import LIMITS, violations
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.lvr import Lvr, expected_losses, in_words
 from rebalancer.planner.market import open_market
+from rebalancer.planner.metric import metric_of
 from rebalancer.planner.problem import Problem, Proposal
 from rebalancer.planner.proposing import proposed
 from rebalancer.planner.reasons import most_gain
 from rebalancer.planner.texts import gwei, money, percent, points, told_apart
 from rebalancer.planner.volatility import YEAR_S
+from rebalancer.planner.weighed import weighed
 
 DAY_S = 86_400
 
@@ -32,7 +34,7 @@ class Drifting:
     ``penalty_e8`` is expected until the drift would be traded away otherwise, ``horizon_s`` from
     now, that is ``daily_e8`` a day; the two are None where kappa is a number of the file. ``bands``
     are the positions' own, with a risk aversion; where these are the rule, ``kept`` tells of each
-    position that has none.
+    position that has none. ``weighed`` is what drift and sales are priced by besides kappa.
     ``losses`` are those of LP positions to arbitrage, where a volatility is known.
     """
 
@@ -43,6 +45,7 @@ class Drifting:
     governs: Wander | None
     bands: tuple[Wander, ...]
     kept: tuple[Reason, ...] = ()
+    weighed: tuple[Reason, ...] = ()
     losses: tuple[Lvr, ...] = ()
 
 
@@ -59,7 +62,7 @@ def drifting(inputs: Inputs) -> Drifting:
     """What doing nothing costs at the inputs' snapshot."""
     problem = posed(inputs)
     policy = problem.policy
-    penalty = penalty_up_e8(problem.valuation, policy.drift_aversion_ppm)
+    penalty = penalty_up_e8(problem.valuation, policy.drift_aversion_ppm, metric_of(problem))
     rules = settle(
         problem.snapshot,
         problem.valuation.nav_e8,
@@ -79,6 +82,7 @@ def drifting(inputs: Inputs) -> Drifting:
         rules.governs,
         rules.wanders,
         kept,
+        weighed(problem),
         losses=expected_losses(problem),
     )
 
@@ -182,7 +186,7 @@ def told(drift: Drifting, numeraire: str) -> tuple[str, ...]:
     """The same in sentences."""
     kappa = percent(drift.kappa_ppm)
     now = f"The drift costs {money(drift.penalty_e8, numeraire)}"
-    kept = tuple(reason.text for reason in drift.kept)
+    kept = tuple(reason.text for reason in (*drift.kept, *drift.weighed))
     kept += tuple(in_words(lvr, numeraire) for lvr in drift.losses)
     if drift.governs is None or drift.horizon_s is None or drift.daily_e8 is None:
         alone = f"{now} if nothing is done: drift_aversion (kappa) {kappa} of the portfolio file"

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from rebalancer.model import PPM, mul_div_down, mul_div_nearest
 from rebalancer.planner.aside import tax_tiers
+from rebalancer.planner.metric import buckets_of, metric_of
 from rebalancer.planner.problem import Problem
 
 if TYPE_CHECKING:
     from rebalancer.planner.optimal.statement import Statement, TaxTier
 
-#: Drift of one member of a bucket costs this share of what the bucket's drift costs: enough for
-#: there to be one best plan, too little to trade for.
-_WITHIN_BUCKET_PPM = 1_000
 #: What is raised may be more by this part and so many units: what roundings need.
 _ROUND_UP = 10_000
 _UNITS = 10_000
@@ -23,8 +21,8 @@ _UNITS = 10_000
 def stated(problem: Problem) -> Statement:
     """The problem as the solver and the certificate have it, with every limit of the policy.
 
-    Buckets drift as one: their sum is a factor, the members alone cost next to nothing. The share
-    of a pool that may be paid in tightens the pool's limit of impact.
+    Without a metric of its own buckets drift as one. The share of a pool that may be paid in
+    tightens the pool's limit of impact.
     """
     from rebalancer.planner.optimal.bridge import statement_of
     from rebalancer.planner.optimal.statement import Factor
@@ -32,28 +30,19 @@ def stated(problem: Problem) -> Statement:
     made = statement_of(
         problem, taxes=_taxes(problem), reserve_ppm=problem.policy.slippage_reserve_ppm
     )
-    members: dict[str, list[tuple[str, int]]] = {}
-    pairs = {pair.name: pair.address.lower() for pair in problem.snapshot.pairs}
-    for target in problem.targets:
-        token = problem.token(target.position)
-        key = pairs[target.position] if token is None else token.address.lower()
-        if target.bucket is not None:
-            members.setdefault(target.bucket, []).append((key, PPM))
-    bucketed = {key for loads in members.values() for key, _ in loads}
+    found = metric_of(problem) or buckets_of(problem)
+    keys = _keys(problem)
+    weights = {keys[name]: weight for name, weight in found.weights_ppm.items()}
     known = {asset.key for asset in made.assets} | {stake.key for stake in made.stakes}
     made = replace(
         made,
         assets=tuple(
-            replace(asset, drift_weight_ppm=_WITHIN_BUCKET_PPM) if asset.key in bucketed else asset
-            for asset in made.assets
+            replace(asset, drift_weight_ppm=weights.get(asset.key, PPM)) for asset in made.assets
         ),
-        stakes=tuple(
-            replace(stake, drift_weight_ppm=_WITHIN_BUCKET_PPM) if stake.key in bucketed else stake
-            for stake in made.stakes
-        ),
+        stakes=tuple(replace(stake, drift_weight_ppm=weights[stake.key]) for stake in made.stakes),
         factors=tuple(
-            Factor(name, tuple(sorted(load for load in loads if load[0] in known)))
-            for name, loads in sorted(members.items())
+            Factor(name, tuple(sorted((keys[x], n) for x, n in loads.items() if keys[x] in known)))
+            for name, loads in found.factors
         ),
         pools=tuple(
             replace(
@@ -67,6 +56,16 @@ def stated(problem: Problem) -> Statement:
         ),
     )
     return _limited(problem, _owing(problem, made))
+
+
+def _keys(problem: Problem) -> dict[str, str]:
+    """What the statement calls each position: its address, or its pair's, in lower case."""
+    pairs = {pair.name: pair.address.lower() for pair in problem.snapshot.pairs}
+    tokens = {target.position: problem.token(target.position) for target in problem.targets}
+    return {
+        name: pairs[name] if token is None else token.address.lower()
+        for name, token in tokens.items()
+    }
 
 
 def _taxes(problem: Problem) -> dict[str, tuple[TaxTier, ...]]:

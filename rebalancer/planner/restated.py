@@ -14,6 +14,7 @@ from rebalancer.model import PPM, Leg, PairState, Target, Token, WrapLeg, mul_di
 from rebalancer.planner.decision import asked
 from rebalancer.planner.explain import posed
 from rebalancer.planner.inputs import Inputs
+from rebalancer.planner.metric import metric_of
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.tally import liquid, share, supply, worth
 
@@ -62,6 +63,7 @@ class _Restated:
         self.pairs = {pair.name: pair for pair in self.snapshot.pairs}
         self.pools = [pair for pair in self.snapshot.pairs if self._usable(pair)]
         lps = [t for t in problem.targets if self.problem.token(t.position) is None]
+        self.metric = metric_of(problem)
         keep = only_raise or not self.pools
         self.stakes = [
             t for t in lps if not (keep or t.kept) and self.pairs[t.position] in self.pools
@@ -133,7 +135,7 @@ class _Restated:
             "target_ppm": self._target_ppm(target, held, price.value_down(held)),
             "touch_e8": self._gas_e8(problem.gas_schedule.touch(token)),
             "approval_e8": self._gas_e8(problem.gas_schedule.approval(token)),
-            "drift_weight_ppm": _drift_weight_ppm(target),
+            "drift_weight_ppm": self._drift_weight_ppm(target),
             "tax": [] if target is None else self._tax(token),
             "watched": 0,
             "owed": owed,
@@ -204,13 +206,22 @@ class _Restated:
             "target_ppm": max(target.weight_ppm - beside, 0),
             "burn_e8": self._gas_e8(schedule.per_remove + schedule.per_approval + more),
             "mint_e8": self._gas_e8(schedule.per_add + more),
-            "drift_weight_ppm": _drift_weight_ppm(target),
+            "drift_weight_ppm": self._drift_weight_ppm(target),
             "stored": pair.total_supply if counts else 0,
             "k_last": pair.k_last if counts else 0,
         }
 
+    def _drift_weight_ppm(self, target: Target | None) -> int:
+        if target is not None and self.metric is not None:
+            return self.metric.weights_ppm[target.position]
+        return PPM if target is None or target.bucket is None else _APART_PPM
+
     def _factors(self) -> list[dict[str, Any]]:
-        """A bucket's members drift as one; those that cannot be traded are in their targets."""
+        """What drifts as one: a covariance's, or a bucket's members; of those that are traded."""
+        if self.metric is not None:
+            return [
+                {"key": name, "loads": self._loads(loads)} for name, loads in self.metric.factors
+            ]
         members: dict[str, list[list[Any]]] = {}
         for target in self.problem.targets:
             token = self.problem.token(target.position)
@@ -220,13 +231,19 @@ class _Restated:
                 loads += [[address.lower(), PPM]] if token or target in self.stakes else []
         return [{"key": name, "loads": sorted(loads)} for name, loads in sorted(members.items())]
 
+    def _loads(self, loads: Mapping[str, int]) -> list[list[Any]]:
+        """Of positions that can be traded, by address."""
+        found = {}
+        for target in self.problem.targets:
+            token = self.problem.token(target.position)
+            address = self.pairs[target.position].address if token is None else token.address
+            if token or target in self.stakes:
+                found[address.lower()] = loads[target.position]
+        return [[key, found[key]] for key in sorted(found)]
+
 
 def _sides(pair: PairState) -> tuple[Token, Token]:
     return pair.token0, pair.token1
-
-
-def _drift_weight_ppm(target: Target | None) -> int:
-    return PPM if target is None or target.bucket is None else _APART_PPM
 
 
 def _differ(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations_with_replacement, pairwise
 from math import log, sqrt
 
 from rebalancer.model import PPM
@@ -56,6 +56,37 @@ def relative_volatilities(
         if variance is not None:
             found[name] = round(sqrt(variance) * PPM)
     return found
+
+
+def covariances(
+    history: Sequence[Observation], names: Sequence[str], now_ts: int, half_life_s: int
+) -> dict[tuple[str, str], float]:
+    """Yearly covariances of the logarithmic returns of ``names``, each of two names once.
+
+    The estimate is that of ``relative_volatilities`` for each pair, over the same observations: the
+    matrix is a covariance (it has no negative variance), and nothing later than ``now_ts`` counts.
+    Empty with fewer than MIN_RETURNS returns of all of them, or where nothing has moved.
+    """
+    ordered = sorted(set(names))
+    sums = dict.fromkeys(combinations_with_replacement(ordered, 2), 0.0)
+    years, count = 0.0, 0
+    known = sorted((o for o in history if o.ts <= now_ts), key=lambda o: o.ts)
+    for before, after in pairwise(known):
+        age_s = now_ts - after.ts
+        if after.ts == before.ts or age_s > 8 * half_life_s:
+            continue
+        moved = {name: _return(before, after, {name: 1.0}) for name in ordered}
+        returns = {name: move for name, move in moved.items() if move is not None}
+        if len(returns) < len(ordered):
+            continue
+        weight = 0.5 ** (age_s / half_life_s)
+        for one, other in sums:
+            sums[one, other] += weight * returns[one] * returns[other]
+        years += weight * (after.ts - before.ts) / YEAR_S
+        count += 1
+    if count < MIN_RETURNS or not any(sums[name, name] for name in ordered):
+        return {}
+    return {names: total / years for names, total in sums.items()}
 
 
 def _ewma(

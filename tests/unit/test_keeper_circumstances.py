@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,31 @@ def test_volatility__from_the_ledgers_prices_up_to_the_block(tmp_path):
         assert dict(circumstances(made, now, TARGETS, None, ledger).volatilities) == found
         young = at(10, 100)
         assert circumstances(made, young, TARGETS, None, ledger).volatilities == ()
+
+
+def test_covariances__of_tokens_and_those_in_pools_where_risk_is_measured(tmp_path):
+    made = resolved(tmp_path, "risk: {half_life: 2d}")
+    name, step = made.portfolio.name, DAY // 12 // 4
+    targets = (Target("USDC", 500_000), Target("uniswap_v2:USDC/WETH", 500_000))
+
+    def at(i: int):
+        prices = tuple(
+            replace(p, numerator=p.numerator * (102 if i % 2 else 100) // 100)
+            if p.token == WETH
+            else p
+            for p in snapshot().prices
+        )
+        return snapshot(100 + i * step, prices=prices)
+
+    with open_ledger(tmp_path) as ledger:
+        for i in range(30):
+            ledger.record_decision(name, "dry-run", at(i), valuation(at(i)), hold(at(i)))
+        found = circumstances(made, at(30), targets, None, ledger).covariances
+        assert [row[:2] for row in found] == [("USDC", "USDC"), ("USDC", "WETH"), ("WETH", "WETH")]
+        assert [found[0][2], found[1][2]] == [0, 0]
+        assert found[2][2] == pytest.approx(0.0198**2 * 4 * 365.2425 * 1e18, rel=0.01)
+        plain = resolved(tmp_path)
+        assert circumstances(plain, at(30), targets, None, ledger).covariances == ()
 
 
 def test_costs__of_the_portfolios_tokens_where_a_tax_on_gains_asks(tmp_path):

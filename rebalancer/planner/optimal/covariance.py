@@ -48,15 +48,12 @@ def drift_metric(
             hint="estimate it from one common period of all positions, or shrink it",
         )
     least = max(float(values[0]), RIDGE)
-    factors = [
-        Factor(
-            f"eigen{j:03}",
-            tuple(
-                (key, round(sqrt(float(values[j]) - least) * float(vectors[i, j]) * PPM))
-                for i, key in enumerate(keys)
-            ),
-        )
-        for j in range(count)
-        if values[j] > least
-    ]
+    factors = []
+    for j in range(count):
+        root = sqrt(max(float(values[j]) - least, 0.0)) * PPM
+        # Which way an eigenvector points is chance: its largest load is positive.
+        largest = float(vectors[np.abs(vectors[:, j]).argmax(), j])
+        loads = [round(root * float(load) * (1 if largest > 0 else -1)) for load in vectors[:, j]]
+        if any(loads):
+            factors.append(Factor(f"eigen{j:03}", tuple(zip(keys, loads, strict=True))))
     return dict.fromkeys(keys, round(least * PPM)), tuple(factors)
