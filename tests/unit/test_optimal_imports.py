@@ -34,7 +34,8 @@ def test_the_checker_needs_no_solver() -> None:
         "import sys, rebalancer.planner.optimal.verify; "
         "print(sorted(m for m in sys.modules if 'optimal.' in m or m in ('numpy', 'numba')))"
     )
-    only = [f"rebalancer.planner.optimal.{name}" for name in ("duality", "exact", "verify")]
+    names = ("alone", "duality", "exact", "verify")
+    only = [f"rebalancer.planner.optimal.{name}" for name in names]
     assert loaded(code) == str(only)
 
 

@@ -19,6 +19,7 @@ from rebalancer.planner.optimal.charging import (
     gas_of,
     of_support,
     place,
+    undecided,
 )
 from rebalancer.planner.optimal.graph import Floats, Graph, lay_out
 from rebalancer.planner.optimal.relaxation import (
@@ -30,7 +31,7 @@ from rebalancer.planner.optimal.relaxation import (
     worth,
 )
 from rebalancer.planner.optimal.rest import at_rest
-from rebalancer.planner.optimal.search import bound, pick, true_bound
+from rebalancer.planner.optimal.search import bound, pick
 from rebalancer.planner.optimal.statement import Statement
 from rebalancer.planner.optimal.supports import improve
 
@@ -74,8 +75,8 @@ class Limits:
 class Node:
     """A part of all plans: those within the decisions on the way to it.
 
-    Either split by ``item`` in two, or a leaf that ``prices`` bound: ``upper`` is what the search
-    went by, ``proved`` what no plan exceeds.
+    ``upper`` is what its ``prices`` bound them by. Split by ``item`` in two, or a leaf; no plan of
+    it exceeds what its leaves have ``proved``.
     """
 
     prices: Floats
@@ -94,6 +95,20 @@ class Node:
             yield from self.unused.leaves()
 
 
+def prove(node: Node) -> None:
+    """Say of each node what its leaves prove; cut off what is below one that proves as much."""
+    node.proved = node.upper
+    if node.used is None or node.unused is None:
+        return
+    prove(node.used)
+    prove(node.unused)
+    below = max(node.used.proved, node.unused.proved)
+    if node.upper <= below:
+        node.item, node.used, node.unused = -1, None, None
+    else:
+        node.proved = below
+
+
 @dataclass(frozen=True, slots=True)
 class Support:
     """Pools and stakes to use, as IN and OUT, their prices, and what the plan is worth net."""
@@ -108,16 +123,15 @@ class Answer:
     """The best plan found, and how much better another can be; values in shares of NAV.
 
     ``supports`` are all good supports met, the best first: the integers of one may not be
-    executable. None of them is worth less than ``hold``; empty for a hold. ``upper`` bounds every
-    plan, holding included, ``unfed`` those in which no pool feeds another with a position.
+    executable. None of them is worth less than ``hold``; empty for a hold. ``bound`` is what no
+    plan is worth more than, under a toll less than holding perhaps.
     """
 
     graph: Graph
     gas: Gas
     links: Floats
     hold: float
-    upper: float
-    unfed: float
+    bound: float
     supports: tuple[Support, ...]
     root: Node
     nodes: int
@@ -126,6 +140,11 @@ class Answer:
     def value(self) -> float:
         """What the best found is worth, holding included."""
         return self.supports[0].value if self.supports else self.hold
+
+    @property
+    def upper(self) -> float:
+        """What no plan is worth more than, holding included."""
+        return max(self.bound, self.hold)
 
     @property
     def gap(self) -> float:
@@ -198,18 +217,17 @@ class _Search:
         return max([self.hold, *(s.value for s in self.supports[:1])])
 
     def run(self) -> Answer:
-        choices = self._all(OPEN)
-        case, _, paid = charges(self.graph, self.gas, choices, fed=True)
+        choices = undecided(self.graph, OPEN)
+        case, _, paid = charges(self.graph, self.gas, choices)
         rest = at_rest(self.graph, case)
-        root = Node(rest.prices, rest.upper - paid)
-        if root.upper <= self.hold + 1e-15:
-            root.proved = root.upper
-            return self._answer(root, self.hold)
-        root.prices = first_prices(self.graph)
-        root.upper = self._bound(choices, root.prices)
-        if rest.upper - paid < root.upper:
-            root.prices, root.upper = rest.prices, rest.upper - paid
-        self._try(self._all(IN), first_prices(self.graph), _ROOT_TRIES)
+        root = Node(rest.prices, self._bound(choices, rest.prices, turns=0))
+        if min(rest.upper - paid, root.upper) <= self.hold + 1e-15:
+            return self._answer(root)
+        prices = first_prices(self.graph)
+        upper = self._bound(choices, prices)
+        if upper < root.upper:
+            root = Node(prices, upper)
+        self._try(undecided(self.graph, IN), first_prices(self.graph), _ROOT_TRIES)
         open_nodes = [(-root.upper, 0, root, choices)]
         while open_nodes and not self.limits.reached(self.nodes):
             upper, _, node, choices = heapq.heappop(open_nodes)
@@ -233,52 +251,25 @@ class _Search:
                     node.unused = child
                 self.nodes += 1
                 heapq.heappush(open_nodes, (-child.upper, self.nodes, child, child_choices))
-        top = max(leaf.upper for leaf in root.leaves())
-        return self._answer(root, self._proved(root, self._all(OPEN)), top)
+        return self._answer(root)
 
-    def _proved(self, node: Node, choices: Choices) -> float:
-        """Give each node what it proves; cut off what is below one that proves as much."""
-        node.proved = true_bound(self.graph, self.gas, choices, node.prices)
-        if node.used is None or node.unused is None:
-            return node.proved
-        tops = []
-        for state, child in ((IN, node.used), (OUT, node.unused)):
-            states, at = place(choices, node.item)
-            states[at] = state
-            tops.append(self._proved(child, choices))
-            states[at] = OPEN
-        if node.proved <= max(tops):
-            node.item, node.used, node.unused = -1, None, None
-        else:
-            node.proved = max(tops)
-        return node.proved
-
-    def _all(self, state: int) -> Choices:
-        """Every pool and stake in one state, every sale open."""
-        pools, stakes = self.graph.gamma.size, self.graph.stake_held.size
-        return Choices(
-            np.full((pools, 2), state, dtype=np.int8),
-            np.full((stakes, 2), state, dtype=np.int8),
-            np.full((self.graph.held.size, 1), OPEN, dtype=np.int8),
-        )
-
-    def _answer(self, root: Node, upper: float, unfed: float = -np.inf) -> Answer:
+    def _answer(self, root: Node) -> Answer:
+        prove(root)
         found = tuple(s for s in self.supports if s.value > self.hold)
         return Answer(
             graph=self.graph,
             gas=self.gas,
             links=self.links,
             hold=self.hold,
-            upper=max(upper, self.hold),
-            unfed=max(unfed, self.hold),
+            bound=root.proved,
             supports=found,
             root=root,
             nodes=self.nodes,
         )
 
-    def _bound(self, choices: Choices, prices: Floats) -> float:
+    def _bound(self, choices: Choices, prices: Floats, turns: int = 1) -> float:
         cutoff = self.best + self.tolerance
-        return bound(self.graph, self.gas, choices, prices, self.mu, cutoff)
+        return bound(self.graph, self.gas, choices, prices, self.mu, cutoff, turns)
 
     def _try(self, choices: Choices, prices: Floats, tries: int) -> None:
         """Make the best of a support and remember it."""

@@ -106,7 +106,7 @@ def shortened(candidate: Candidate, most: int) -> Candidate:
     """With no more items than the batch takes: what earns least is left out."""
     graph, support = candidate.graph, candidate.support
     choices, prices, value = copied(support.choices), support.prices.copy(), support.value
-    edge, stake, _ = choices
+    edge, stake, _, _ = choices
     while (edge == IN).sum() + (stake == IN).sum() > most:
         earned, moved = earnings(graph, of_support(graph, candidate.gas, choices), prices)
         states, earns = (edge, earned) if (edge == IN).any() else (stake, moved)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rebalancer.planner.optimal.compiled import compiled
 from rebalancer.planner.optimal.graph import Floats, Graph
 
 
@@ -14,13 +15,15 @@ class Case(NamedTuple):
 
     ``charge[k, d]`` is what using direction ``d`` of pool ``k`` costs: 0 for free, inf for never.
     ``low`` and ``high`` bound the stakes. ``fee`` is what selling an asset net costs: 0 for free,
-    inf for never, below 0 for what has been decided; ``top`` is the most of it that there may be.
+    inf for never, below 0 for what has been decided; ``least`` is the least of it that is sold if
+    any is, ``top`` the most of it that there may be.
     """
 
     charge: Floats  # (K, 2)
     low: Floats  # (L,)
     high: Floats  # (L,)
     fee: Floats  # (n,)
+    least: Floats  # (n,)
     top: Floats  # (n,)
 
 
@@ -38,6 +41,7 @@ class Best(NamedTuple):
     sale: Floats  # (n,)
 
 
+@compiled
 def empty(graph: Graph) -> Best:
     """Room for what ``minimise`` finds."""
     pools, stakes = graph.gamma.size, graph.stake_held.size

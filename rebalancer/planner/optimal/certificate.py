@@ -66,10 +66,7 @@ class Planned:
     @property
     def upper_e8(self) -> int:
         """What no plan exceeds, in the solver's floats; the certificate has it exactly."""
-        exact = int(np.ceil(self.answer.upper * self.statement.nav_e8))
-        if self.statement.max_sold_e8 is not None:
-            exact += int(np.ceil(self.answer.graph.toll * self.statement.max_sold_e8))
-        return max(exact, self.realised_e8)
+        return max(int(np.ceil(_bound_e8(self.statement, self.answer))), self.realised_e8)
 
     @property
     def gap_e8(self) -> int:
@@ -85,9 +82,13 @@ def plan(made: Statement, limits: Limits | None = None, max_legs: int = MAX_LEGS
     best plan keeps it, so that the bound counts the limit and needs no plan to be cut.
     """
     answer = solve(made, limits)
+    waiting = candidates(made, answer)
     if made.max_sold_e8 is not None and _sells_e8(made, answer) > made.max_sold_e8:
-        answer = solve(made, limits, _toll(made))
-    best = _best(made, answer, candidates(made, answer), limits, max_legs)
+        tolled = [solve(made, limits, toll) for toll in _tolls(made)]
+        waiting += [found for other in tolled for found in candidates(made, other)]
+        waiting.sort(key=lambda x: -x.value)
+        answer = min(tolled, key=lambda other: _bound_e8(made, other))
+    best = _best(made, answer, waiting, limits, max_legs)
     calm = calm_kappa_ppm(made, answer.graph)
     if calm is not None and (answer.supports or answer.upper > answer.hold):
         # Where it is worth more to lose a dollar than to hold it, plans that lose none are found
@@ -163,8 +164,17 @@ def _sells_e8(made: Statement, answer: Answer) -> int:
     return int(sold(answer.graph, answer.trades(support)) * made.nav_e8) + 1
 
 
-def _toll(made: Statement) -> float:
-    """The least toll, in units of a certificate's prices, at which a quick plan keeps the limit."""
+def _bound_e8(made: Statement, answer: Answer) -> float:
+    """What no plan within the limit on what is sold is worth more than."""
+    return answer.bound * made.nav_e8 + answer.graph.toll * (made.max_sold_e8 or 0)
+
+
+def _tolls(made: Statement) -> tuple[float, float]:
+    """Two tolls near each other: a quick plan keeps the limit at the higher, at the other not.
+
+    In units of a certificate's prices. Gas makes what is sold jump between the two, so what lies
+    between is found by fitting the supports of both.
+    """
 
     def keeps(toll: float) -> bool:
         return _sells_e8(made, solve(made, _QUICK, toll)) <= (made.max_sold_e8 or 0)
@@ -179,7 +189,7 @@ def _toll(made: Statement) -> float:
             high = middle
         else:
             low = middle
-    return high / unit
+    return low / unit, high / unit
 
 
 def certificate(planned: Planned, *, whole: bool = True) -> str:
@@ -231,7 +241,7 @@ def _tree(planned: Planned, node: Node, whole: bool) -> dict[str, Any]:
 
 def _name(made: Statement, item: int) -> str:
     """``pool>asset sold`` for a direction of a pool, ``stake-`` for a burn, ``stake+`` a mint,
-    ``asset-`` for less of it in the end."""
+    ``asset-`` for less of it in the end, ``>asset`` for paying its approval."""
     if item < 2 * len(made.pools):
         pool = made.pools[item // 2]
         return f"{pool.key}>{(pool.asset0, pool.asset1)[item % 2]}"
@@ -239,7 +249,9 @@ def _name(made: Statement, item: int) -> str:
     if item < 2 * len(made.stakes):
         return made.stakes[item // 2].key + "-+"[item % 2]
     item -= 2 * len(made.stakes)
-    return made.assets[item].key + "-"
+    if item < len(made.assets):
+        return made.assets[item].key + "-"
+    return ">" + made.assets[item - len(made.assets)].key
 
 
 __all__ = ["Liquidity", "Planned", "Swap", "certificate", "plan"]

@@ -2,7 +2,8 @@
 
 An *item* is a choice: a direction of a pool, ``edge[k, side]`` with ``side`` what is sold; a move
 of a stake, ``stake[e, 0]`` to burn and ``stake[e, 1]`` to mint; ``sale[i, 0]`` to have less of an
-asset in the end than before. Each is OUT, OPEN or IN. All costs are shares of NAV.
+asset in the end than before; ``approval[i, 0]`` to pay for selling it from the wallet. Each is OUT,
+OPEN or IN. All costs are shares of NAV.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rebalancer.planner.optimal.case import Case
-from rebalancer.planner.optimal.compiled import compiled
+from rebalancer.planner.optimal.compiled import compiled, inner
 from rebalancer.planner.optimal.graph import Floats, Graph, Ints
 from rebalancer.planner.optimal.statement import Statement
 
 OUT, OPEN, IN = -1, 0, 1
 
 States = npt.NDArray[np.int8]
-_ALL = slice(None)
 
 
 class Gas(NamedTuple):
@@ -45,14 +45,10 @@ class Gas(NamedTuple):
 
 
 class Unpaid(NamedTuple):
-    """What touching each token, and selling it, costs whoever does so first.
-
-    ``fee`` is the approval that is not due for sure.
-    """
+    """What touching each token, and selling it, costs whoever does so first; inf for never."""
 
     touch: Floats  # (n,)
     approval: Floats  # (n,)
-    fee: Floats  # (n,)
 
 
 class Choices(NamedTuple):
@@ -61,6 +57,7 @@ class Choices(NamedTuple):
     edge: States  # (K, 2)
     stake: States  # (L, 2)
     sale: States  # (n, 1)
+    approval: States  # (n, 1)
 
 
 def gas_of(made: Statement, links: Floats) -> Gas:
@@ -91,148 +88,180 @@ def gas_of(made: Statement, links: Floats) -> Gas:
     )
 
 
-def charges(
-    graph: Graph, gas: Gas, choices: Choices, *, fed: bool = False
-) -> tuple[Case, Unpaid, float]:
+@compiled
+def charges(graph: Graph, gas: Gas, choices: Choices) -> tuple[Case, Unpaid, float]:
     """What is charged at a node, what no item IN has paid yet, and what all plans pay.
 
-    Items that are IN pay in full, together, once: the last number returned. An OPEN direction is
-    charged its swap, an OPEN stake nothing, which is no more than it costs. An approval is due
-    where an asset is sold net, minted from, or sold to more pools than can have been ``fed`` by
-    others: the fee of selling it net. As the search sees it, where a position is sold to any pool:
-    unpaid then by all of these.
+    Items that are IN pay in full, together, once: the last number returned, inf where they cannot
+    all be. An OPEN direction is charged its swap, an OPEN stake nothing, which is no more than it
+    costs. An approval is due where an asset is sold net, minted from, or sold to more pools than
+    can be fed by others: the fee of selling it net.
     """
-    edge, stake, sale = choices
-    uses, sells, _ = users(graph, gas, choices)
-    feeds = _count(graph, graph.token[:, ::-1][edge != OUT])
-    minted = _count(graph, graph.token[gas.pool_of[stake[:, 1] == IN]].ravel()) > 0
-    fed_by = np.where(fed | (graph.stiff == 0.0), feeds, 0.0)
-    due = (sells > fed_by) | minted | (sale[:, 0] == IN)
-    paid = gas.base + gas.swap[edge == IN].sum() + gas.stake[stake == IN].sum()
-    paid += gas.touch[uses > 0].sum() + gas.approval[due].sum()
-    charge = np.where(edge == OUT, inf, np.where(edge == IN, 0.0, gas.swap))
-    low = np.where(stake[:, 0] == OUT, graph.stake_held, 0.0)
-    high = np.where(stake[:, 1] == OUT, graph.stake_held, inf)
-    unpaid = np.where(due, 0.0, gas.approval)
-    fee = unpaid.copy() if fed else np.zeros_like(unpaid)
-    fee[(graph.stiff > 0) & ((sale[:, 0] == OUT) | (graph.least_sold > graph.held))] = inf
-    fee[sale[:, 0] == IN] = -1.0
-    touch = np.where(uses > 0, 0.0, gas.touch)
-    selling = np.where(fed | (graph.stiff == 0.0), 0.0, unpaid)
-    return Case(charge, low, high, fee, graph.most), Unpaid(touch, selling, unpaid), float(paid)
+    n, pools, stakes = graph.held.size, graph.gamma.size, graph.stake_held.size
+    edge, stake, sale = choices.edge, choices.stake, choices.sale
+    uses, sells, feeds = np.zeros(n), np.zeros(n), np.zeros(n)
+    charge, paid = np.empty((pools, 2)), gas.base
+    for k in range(pools):
+        for side in range(2):
+            a, b, state = graph.token[k, side], graph.token[k, 1 - side], edge[k, side]
+            charge[k, side] = inf if state == OUT else (0.0 if state == IN else gas.swap[k, side])
+            if state != OUT:
+                feeds[b] += 1.0
+            if state == IN:
+                paid += gas.swap[k, side]
+                uses[a] += 1.0
+                uses[b] += 1.0
+                sells[a] += 1.0
+    low, high = np.zeros(stakes), np.full(stakes, inf)
+    for e in range(stakes):
+        for move in range(2):
+            if stake[e, move] == IN:
+                paid += gas.stake[e, move]
+                for side in range(2):
+                    i = graph.token[gas.pool_of[e], side]
+                    uses[i] += 1.0
+                    if move == 1:
+                        sells[i] = inf
+        if stake[e, 0] == OUT:
+            low[e] = graph.stake_held[e]
+        if stake[e, 1] == OUT:
+            high[e] = graph.stake_held[e]
+    touch, approval, fee = np.zeros(n), np.zeros(n), np.zeros(n)
+    for i in range(n):
+        cost = inf if choices.approval[i, 0] == OUT else gas.approval[i]
+        if sells[i] > feeds[i] or sale[i, 0] == IN or choices.approval[i, 0] == IN:
+            paid += cost
+        else:
+            approval[i] = cost
+        if uses[i] > 0.0:
+            paid += gas.touch[i]
+        else:
+            touch[i] = gas.touch[i]
+        fee[i] = approval[i]
+        if graph.stiff[i] > 0.0 and (sale[i, 0] == OUT or graph.least_sold[i] > graph.held[i]):
+            fee[i] = inf
+        if sale[i, 0] == IN:
+            fee[i] = -1.0
+    return Case(charge, low, high, fee, graph.least_sold, graph.most), Unpaid(touch, approval), paid
 
 
+@compiled
 def users(graph: Graph, gas: Gas, choices: Choices) -> tuple[Floats, Floats, Floats]:
     """How many items that are IN touch each token, sell it to a pool, and have a pool pay it.
 
     A move of a stake counts twice as a sale and as a payment: it feeds no leg and none feeds it.
     """
-    used = choices.edge == IN
-    sells = _count(graph, graph.token[used])
-    feeds = _count(graph, graph.token[:, ::-1][used])
-    if not (choices.stake == IN).any():
-        return sells + feeds, sells, feeds
-    burned = _count(graph, graph.token[gas.pool_of[choices.stake[:, 0] == IN]].ravel())
-    minted = _count(graph, graph.token[gas.pool_of[choices.stake[:, 1] == IN]].ravel())
-    uses = sells + feeds + burned + minted
-    return uses, sells + 2 * minted, feeds + 2 * (burned + minted)
+    uses, sells, feeds = (
+        np.zeros(graph.held.size),
+        np.zeros(graph.held.size),
+        np.zeros(graph.held.size),
+    )
+    for k in range(graph.gamma.size):
+        for side in range(2):
+            if choices.edge[k, side] == IN:
+                a, b = graph.token[k, side], graph.token[k, 1 - side]
+                uses[a] += 1.0
+                uses[b] += 1.0
+                sells[a] += 1.0
+                feeds[b] += 1.0
+    for e in range(gas.pool_of.size):
+        for side in range(2):
+            i = graph.token[gas.pool_of[e], side]
+            for move in range(2):
+                if choices.stake[e, move] == IN:
+                    uses[i] += 1.0
+                    feeds[i] += 2.0
+                    sells[i] += 2.0 * move
+    return uses, sells, feeds
 
 
-def _count(graph: Graph, tokens: Ints) -> Floats:
-    return np.bincount(tokens, minlength=graph.held.size).astype(np.float64)
-
-
-def sale_costs(
-    graph: Graph, gas: Gas, sells: Floats, feeds: Floats, at: Ints | slice = _ALL
-) -> Floats:
-    """What selling the assets ``at`` to so many pools costs, so many others paying them.
+@inner
+def sale_cost(graph: Graph, gas: Gas, i: int, sells: float, feeds: float) -> float:
+    """What selling asset ``i`` to so many pools costs, so many others paying it.
 
     An approval; less than nothing for an intermediate of which one pool feeds another.
     """
-    fed = (graph.stiff[at] == 0.0) & (sells == 1) & (feeds == 1)
-    return np.where(fed, -gas.chained, np.where(sells > 0, gas.approval[at], 0.0))
+    if graph.stiff[i] == 0.0 and sells == 1.0 and feeds == 1.0:
+        return -gas.chained
+    return gas.approval[i] if sells > 0.0 else 0.0
 
 
+@compiled
 def cost_of(graph: Graph, gas: Gas, choices: Choices) -> float:
     """Gas of a plan that uses just the items that are IN; 0 for none."""
     uses, sells, feeds = users(graph, gas, choices)
     if not uses.any():
         return 0.0
-    cost = gas.touch[uses > 0].sum() + sale_costs(graph, gas, sells, feeds).sum()
-    cost += gas.full[(choices.edge == IN).any(axis=1)].sum()
-    return float(gas.base + cost + gas.stake[choices.stake == IN].sum())
+    cost = gas.base
+    for i in range(graph.held.size):
+        if uses[i] > 0.0:
+            cost += gas.touch[i]
+        cost += sale_cost(graph, gas, i, sells[i], feeds[i])
+    for k in range(graph.gamma.size):
+        if choices.edge[k, 0] == IN or choices.edge[k, 1] == IN:
+            cost += gas.full[k]
+    for e in range(gas.pool_of.size):
+        for move in range(2):
+            if choices.stake[e, move] == IN:
+                cost += gas.stake[e, move]
+    return cost
 
 
+@compiled
 def of_support(graph: Graph, gas: Gas, choices: Choices) -> Case:
-    """What the items that are IN allow, their gas apart: it is paid whatever they do."""
-    edge, stake, sale = choices
-    fee = np.zeros(graph.held.size)
-    fee[(sale[:, 0] == OUT) | (graph.least_sold > graph.held)] = inf
-    fee[sale[:, 0] == IN] = -1.0
-    fee[graph.stiff == 0.0] = 0.0
-    return Case(
-        charge=np.where(edge == IN, 0.0, inf),
-        low=np.where(stake[:, 0] == OUT, graph.stake_held, 0.0),
-        high=np.where(stake[:, 1] == OUT, graph.stake_held, inf),
-        fee=fee,
-        top=graph.most,
+    """What the items that are IN allow, their gas apart: it is paid whatever they do.
+
+    What may be nothing or much has no slope between: an OPEN sale is as if it might be little.
+    """
+    n, pools, stakes = graph.held.size, graph.gamma.size, graph.stake_held.size
+    charge, fee, least = np.full((pools, 2), inf), np.zeros(n), graph.least_sold.copy()
+    low, high = graph.stake_held.copy(), graph.stake_held.copy()
+    for k in range(pools):
+        for side in range(2):
+            if choices.edge[k, side] == IN:
+                charge[k, side] = 0.0
+    for e in range(stakes):
+        if choices.stake[e, 0] != OUT:
+            low[e] = 0.0
+        if choices.stake[e, 1] != OUT:
+            high[e] = inf
+    for i in range(n):
+        state = choices.sale[i, 0]
+        if state == OPEN:
+            least[i] = 0.0
+        if graph.stiff[i] == 0.0:
+            continue
+        if state == IN:
+            fee[i] = -1.0
+        elif state == OUT or graph.least_sold[i] > graph.held[i]:
+            fee[i] = inf
+    return Case(charge, low, high, fee, least, graph.most)
+
+
+def undecided(graph: Graph, state: int) -> Choices:
+    """Every pool and stake in one state, every sale and approval open."""
+    pools, stakes = graph.gamma.size, graph.stake_held.size
+    return Choices(
+        np.full((pools, 2), state, dtype=np.int8),
+        np.full((stakes, 2), state, dtype=np.int8),
+        np.full((graph.held.size, 1), OPEN, dtype=np.int8),
+        np.full((graph.held.size, 1), OPEN, dtype=np.int8),
     )
 
 
+@compiled
 def copied(choices: Choices) -> Choices:
     """Another set of choices, to change."""
-    return Choices(*(states.copy() for states in choices))
+    return Choices(
+        choices.edge.copy(), choices.stake.copy(), choices.sale.copy(), choices.approval.copy()
+    )
 
 
 def place(choices: Choices, item: int) -> tuple[States, tuple[int, int]]:
-    """Where the state of an item is: pools' directions first, then stakes', then sales'."""
+    """Where the state of an item is: pools' directions first, then stakes', then sales', then
+    approvals'."""
     for states in choices:
         if item < states.size:
             return states, divmod(item, states.shape[1])
         item -= states.size
     raise IndexError(item)
-
-
-@compiled
-def spread(
-    graph: Graph, gas: Gas, edge: States, charge: Floats, unpaid: Unpaid, earned: Floats
-) -> tuple[Floats, float]:
-    """Charge the unpaid tokens to the pools that would use them, where there is most to take.
-
-    A plan that uses a pool pays for its tokens; however a token's cost is shared among its pools,
-    no plan is charged more than it pays. Here each cost in turn, first all touches and then all
-    approvals, takes from what its OPEN pools still earn beyond their charges, from all in
-    proportion, until it is covered. What cannot be covered is shared equally. Returns the charges
-    with these shares, and all that was taken.
-    """
-    pools = graph.gamma.size
-    left, whole = np.zeros((pools, 2)), charge.copy()
-    for k in range(pools):
-        for side in range(2):
-            if edge[k, side] == OPEN:
-                left[k, side] = max(earned[k, side] - charge[k, side], 0.0)
-    taken = 0.0
-    for turn in range(2 * graph.held.size):
-        selling, i = turn // graph.held.size, turn % graph.held.size
-        cost = unpaid.approval[i] if selling else unpaid.touch[i]
-        if cost == 0.0:
-            continue
-        there, payers = 0.0, 0.0
-        for at in range(gas.start[i], gas.start[i + 1]):
-            k = gas.around[at]
-            for side in range(2):
-                if edge[k, side] == OPEN and (selling == 0 or graph.token[k, side] == i):
-                    there += left[k, side]
-                    payers += 1.0
-        if payers == 0.0:
-            continue
-        part = min(1.0, cost / there) if there > 0.0 else 0.0
-        taken += part * there
-        rest = (cost - part * there) / payers
-        for at in range(gas.start[i], gas.start[i + 1]):
-            k = gas.around[at]
-            for side in range(2):
-                if edge[k, side] == OPEN and (selling == 0 or graph.token[k, side] == i):
-                    whole[k, side] += part * left[k, side] + rest
-                    left[k, side] -= part * left[k, side]
-    return whole, taken

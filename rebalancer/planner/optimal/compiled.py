@@ -18,7 +18,19 @@ from numba.core import event
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _NO_WAY_IN: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 #: The modules whose functions are compiled into each other.
-_KERNEL = ("case", "terms", "holdings", "dual", "newton", "recover", "rest", "charging")
+_KERNEL = (
+    "case",
+    "terms",
+    "holdings",
+    "dual",
+    "newton",
+    "recover",
+    "rest",
+    "charging",
+    "through",
+    "search",
+    "supports",
+)
 _TOGETHER = ("compiled", "graph", *_KERNEL)
 
 
@@ -62,7 +74,7 @@ class _Notice(event.Listener):
         """The first thing that is not found in the cache."""
         if self in _waiting:
             _waiting.remove(self)
-            _log.warning("compiling the solver, once per installation: some 15 seconds...")
+            _log.warning("compiling the solver, once per installation: half a minute...")
 
     def on_end(self, event: event.Event) -> None:
         """Nothing."""

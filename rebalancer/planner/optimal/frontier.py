@@ -12,9 +12,6 @@ import numpy as np
 
 from rebalancer.planner.optimal.branch import Node
 from rebalancer.planner.optimal.certificate import Planned
-from rebalancer.planner.optimal.charging import IN, OPEN, OUT, Choices, place
-from rebalancer.planner.optimal.graph import Graph
-from rebalancer.planner.optimal.search import true_bound
 
 #: How much of the proved gap may be given away for fewer leaves.
 _GIVEN_AWAY = 0.1
@@ -27,11 +24,15 @@ _PRICE_BYTES, _LEAF_BYTES = 20, 160
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A node with what its own prices prove of all plans in it, in shares of NAV."""
+    """A node and its parts; bounds are shares of NAV."""
 
     node: Node
-    bound: float
     parts: tuple[_Part, ...] = ()
+
+    @property
+    def bound(self) -> float:
+        """What its own prices prove."""
+        return self.node.upper
 
     def leaves(self, good: float) -> int:
         """How many leaves are needed for no bound above ``good``, where the tree has that."""
@@ -64,7 +65,7 @@ def shortened(planned: Planned) -> Planned:
     Where so many leaves are too many the bound is the least that as many as are allowed can prove.
     """
     answer, made = planned.answer, planned.statement
-    whole = _part(planned, answer.root, _open(answer.graph))
+    whole = _part(answer.root)
     gap = max(planned.gap_e8, 0) / made.nav_e8
     good = max(whole.upper(-np.inf), answer.hold) + _GIVEN_AWAY * gap
     most = most_leaves(planned)
@@ -76,7 +77,7 @@ def shortened(planned: Planned) -> Planned:
             low, high = (low, middle) if whole.leaves(steps[middle]) <= most else (middle + 1, high)
         good = steps[low]
     root = whole.cut(good)
-    return replace(planned, answer=replace(answer, root=root, upper=root.proved))
+    return replace(planned, answer=replace(answer, root=root, bound=root.proved))
 
 
 def most_leaves(planned: Planned) -> int:
@@ -87,22 +88,7 @@ def most_leaves(planned: Planned) -> int:
     return max(min(few, _MOST_SUMMED // (prices + len(made.pools))), 1)
 
 
-def _part(planned: Planned, node: Node, choices: Choices) -> _Part:
-    graph, gas = planned.answer.graph, planned.answer.gas
+def _part(node: Node) -> _Part:
     if node.used is None or node.unused is None:
-        return _Part(node, node.proved)
-    parts = []
-    bound = true_bound(graph, gas, choices, node.prices)
-    for state, child in ((IN, node.used), (OUT, node.unused)):
-        states, at = place(choices, node.item)
-        states[at] = state
-        parts.append(_part(planned, child, choices))
-        states[at] = OPEN
-    return _Part(node, bound, tuple(parts))
-
-
-def _open(graph: Graph) -> Choices:
-    """Nothing decided."""
-    pools, stakes = graph.gamma.size, graph.stake_held.size
-    sizes = ((pools, 2), (stakes, 2), (graph.held.size, 1))
-    return Choices(*(np.full(size, OPEN, dtype=np.int8) for size in sizes))
+        return _Part(node)
+    return _Part(node, (_part(node.used), _part(node.unused)))

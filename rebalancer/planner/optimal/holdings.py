@@ -20,7 +20,7 @@ def with_holdings(
     is taken out costs two counts of its references, more than the arithmetic.
     """
     held, target, stiff, owed, load = graph.held, graph.target, graph.stiff, graph.owed, graph.load
-    above, rate, toll, least = graph.tax_above, graph.tax_rate, graph.toll, graph.least_sold
+    above, rate, toll, least = graph.tax_above, graph.tax_rate, graph.toll, case.least
     fee, top, sales = case.fee, case.top, best.sale
     n, m, second = held.size, load.shape[0], hessian.size > 0
     value, exact = 0.0, 0.0
@@ -70,7 +70,7 @@ def _with_holding(
     value, y, give, off, bend = holding(graph, i, x[i], lean, 0.0, case.top[i])
     weight, true = 1.0, value
     best.sale[i] = -inf
-    decided = fee == 0.0 and graph.least_sold[i] == 0.0
+    decided = fee == 0.0 and case.least[i] == 0.0
     if not decided and held > 0.0 and (y < held or fee < 0.0):
         if fee < inf:
             earned, sold, y, give, off, bend = sale(graph, case, i, x[i], lean)
@@ -137,11 +137,11 @@ def sale(
 ) -> tuple[float, float, float, float, float, float]:
     """What selling asset ``i`` earns beyond keeping it, less its fee; then ``holding`` of selling.
 
-    Selling is to sell ``least_sold`` of it at least. Only of an asset that is better sold.
+    Selling is to sell ``least`` of it at least. Only of an asset that is better sold.
     """
     held, top = graph.held[i], case.top[i]
     stay, _, _, _, _ = holding(graph, i, price, lean, held, max(top, held))
-    most = min(top, held - graph.least_sold[i])
+    most = min(top, held - case.least[i])
     value, y, give, off, bend = holding(graph, i, price, lean, 0.0, most)
     return value - stay - case.fee[i], value, y, give, off, bend
 

@@ -71,6 +71,7 @@ def free(graph: Graph) -> Case:
         low=np.zeros(stakes),
         high=np.full(stakes, np.inf),
         fee=np.zeros(graph.held.size),
+        least=graph.least_sold.copy(),
         top=graph.most.copy(),
     )
 

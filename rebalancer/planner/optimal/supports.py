@@ -13,16 +13,17 @@ from rebalancer.planner.optimal.charging import (
     OUT,
     Choices,
     Gas,
+    States,
     copied,
     cost_of,
     of_support,
-    place,
-    sale_costs,
+    sale_cost,
     users,
 )
+from rebalancer.planner.optimal.compiled import compiled, inner
 from rebalancer.planner.optimal.graph import Floats, Graph
 from rebalancer.planner.optimal.newton import MAX_STEPS, minimise
-from rebalancer.planner.optimal.relaxation import trades_of, worth
+from rebalancer.planner.optimal.recover import settle
 from rebalancer.planner.optimal.search import earnings
 
 #: Below this share of NAV a flow is rounding and its pool not used.
@@ -37,95 +38,131 @@ def solve_support(graph: Graph, gas: Gas, choices: Choices, x: Floats) -> float:
     ``x`` becomes its prices. No item of a pool or a stake may be OPEN; an asset's sale that is OPEN
     and turns out too small is decided for what is nearer, selling the least or nothing.
     """
-    edge, stake, sale = choices
-    best = empty(graph)
+    return float(improve(graph, gas, choices, x, 0))
+
+
+@inner
+def _solved(graph: Graph, gas: Gas, choices: Choices, x: Floats) -> float:
+    """``solve_support``."""
+    edge, stake, sale = choices.edge, choices.stake, choices.sale
+    best, pools = empty(graph), graph.gamma.size
+    sides, inputs, outputs = np.empty(pools, dtype=np.int64), np.empty(pools), np.empty(pools)
     for _ in range(_ROUNDS):
-        # What may be nothing or much has no slope between: as if it might be little until decided.
-        least = np.where(sale[:, 0] == OPEN, 0.0, graph.least_sold)
         case = of_support(graph, gas, choices)
-        value, _, _ = minimise(graph._replace(least_sold=least), case, 0.0, x, best, MAX_STEPS)
-        trades = trades_of(best)
-        found = worth(graph, trades)
-        sold = graph.held - found.holdings
-        small = (graph.stiff > 0) & (sold > DUST) & (sold < graph.least_sold * (1 - 1e-9))
-        if found.overdrawn > DUST or (small & (sale[:, 0] != OPEN)).any():
+        value, _, _ = minimise(graph, case, 0.0, x, best, MAX_STEPS)
+        for k in range(pools):
+            used = best.swap[k, 4]
+            sides[k] = int(best.swap[k, 0] * used)
+            inputs[k], outputs[k] = best.swap[k, 2] * used, best.swap[k, 3] * used
+        found, holdings, _, overdrawn = settle(graph, sides, inputs, outputs, best.burn)
+        again = False
+        for i in range(graph.held.size):
+            gone = graph.held[i] - holdings[i]
+            if graph.stiff[i] > 0.0 and gone > DUST and gone < graph.least_sold[i] * (1.0 - 1e-9):
+                if sale[i, 0] != OPEN:
+                    return -inf
+                sale[i, 0] = IN if 2.0 * gone > graph.least_sold[i] else OUT
+                again = True
+        if overdrawn > DUST:
             return -inf
-        if small.any():
-            sale[small, 0] = np.where(2 * sold > graph.least_sold, IN, OUT)[small]
+        if again:
             continue
-        pools = np.arange(edge.shape[0])
-        kept = np.full_like(edge, OUT)
-        moving = trades.amount_in > DUST
-        kept[pools[moving], trades.side[moving]] = IN
-        edge[:] = np.minimum(edge, kept)
-        moved = trades.burn * graph.stake_unit
-        stake[~(moved > DUST), 0] = OUT
-        stake[~(moved < -DUST), 1] = OUT
-        return min(value, found.value) - cost_of(graph, gas, choices)
+        for k in range(pools):
+            for side in range(2):
+                if not (inputs[k] > DUST and sides[k] == side):
+                    edge[k, side] = OUT
+        for e in range(graph.stake_held.size):
+            moved = best.burn[e] * graph.stake_unit[e]
+            if not moved > DUST:
+                stake[e, 0] = OUT
+            if not moved < -DUST:
+                stake[e, 1] = OUT
+        return min(value, found) - cost_of(graph, gas, choices)
     return -inf
 
 
+@compiled
 def improve(graph: Graph, gas: Gas, choices: Choices, x: Floats, tries: int) -> float:
     """Drop from and add to a support, in place, one item at a time while it gets better.
 
     At the support's own prices an item earns at most what dropping it loses, and at least what
     adding it gains: only those are tried whose gas says that they might pay.
     """
-    best = solve_support(graph, gas, choices, x)
-    failed = np.zeros(sum(states.size for states in choices), dtype=np.bool_)
-    for _ in range(tries):
-        surplus = _surplus(graph, gas, choices, x)
-        surplus[failed] = 0.0
-        chosen = int(surplus.argmax())
-        if not surplus[chosen] > 0.0:
-            break
-        tried, x_tried = copied(choices), x.copy()
-        states, at = place(tried, chosen)
-        states[at] = OUT if states[at] == IN else IN
-        value = solve_support(graph, gas, tried, x_tried)
-        if value > best:
+    edges, stakes = choices.edge.size, choices.stake.size
+    failed = np.zeros(edges + stakes + choices.sale.size, dtype=np.bool_)
+    surplus = np.empty(failed.size)
+    tried, x_tried, chosen, best = copied(choices), x.copy(), -1, -inf
+    for attempt in range(tries + 1):
+        value = _solved(graph, gas, tried, x_tried)
+        if attempt == 0 or value > best:
             best = value
-            for states, better in zip(choices, tried, strict=True):
-                states[:] = better
-            x[:] = x_tried
+            choices.edge[:], choices.stake[:] = tried.edge, tried.stake
+            choices.sale[:], x[:] = tried.sale, x_tried
             failed[:] = False
         else:
             failed[chosen] = True
+        if attempt == tries:
+            break
+        _surplus(graph, gas, choices, x, surplus)
+        chosen = -1
+        for item in range(surplus.size):
+            if not failed[item] and surplus[item] > (surplus[chosen] if chosen >= 0 else 0.0):
+                chosen = item
+        if chosen < 0:
+            break
+        tried, x_tried = copied(choices), x.copy()
+        if chosen < edges:
+            _turn(tried.edge, chosen)
+        elif chosen < edges + stakes:
+            _turn(tried.stake, chosen - edges)
+        else:
+            _turn(tried.sale, chosen - edges - stakes)
     return best
 
 
-def _surplus(graph: Graph, gas: Gas, choices: Choices, x: Floats) -> Floats:
+@inner
+def _turn(states: States, item: int) -> None:
+    """Use what is not used, or the other way round."""
+    at, side = item // states.shape[1], item % states.shape[1]
+    states[at, side] = OUT if states[at, side] == IN else IN
+
+
+@inner
+def _surplus(graph: Graph, gas: Gas, choices: Choices, x: Floats, found: Floats) -> None:
     """What changing each item might gain, by number; nothing where it surely does not."""
-    edge, stake, sale = choices
     earned, moved = earnings(graph, of_support(graph, gas, choices), x)
     uses, sells, feeds = users(graph, gas, choices)
-
-    is_in = edge == IN
-    mine = is_in.astype(np.float64)
-    cost = np.repeat(gas.full[:, None], 2, axis=1)
-    for side in range(2):
-        a, b = graph.token[:, side], graph.token[:, 1 - side]
-        own = mine[:, side]
-        cost[:, side] += np.where(uses[a] == own, gas.touch[a], 0.0)
-        cost[:, side] += np.where(uses[b] == own, gas.touch[b], 0.0)
-        rest = sells[a] - own
-        cost[:, side] += sale_costs(graph, gas, rest + 1, feeds[a], a)
-        cost[:, side] -= sale_costs(graph, gas, rest, feeds[a], a)
-        rest = feeds[b] - own
-        cost[:, side] += sale_costs(graph, gas, sells[b], rest + 1, b)
-        cost[:, side] -= sale_costs(graph, gas, sells[b], rest, b)
-    of_edges = np.where(is_in, cost - earned, earned - cost)
-    of_edges[earned <= 0.0] = 0.0
-
-    of_stakes = np.zeros(stake.shape)
-    whole = cost_of(graph, gas, choices) if stake.size else 0.0
-    for at in np.ndindex(*stake.shape):
-        other = copied(choices)
-        other.stake[at] = OUT if stake[at] == IN else IN
-        change = abs(cost_of(graph, gas, other) - whole)
-        if stake[at] == IN or moved[at] > 0.0:
-            of_stakes[at] = change - moved[at] if stake[at] == IN else moved[at] - change
+    edges, stakes = choices.edge.size, choices.stake.size
+    for k in range(graph.gamma.size):
+        for side in range(2):
+            at = 2 * k + side
+            found[at] = 0.0
+            if earned[k, side] <= 0.0:
+                continue
+            own = 1.0 if choices.edge[k, side] == IN else 0.0
+            a, b = graph.token[k, side], graph.token[k, 1 - side]
+            cost = gas.full[k]
+            if uses[a] == own:
+                cost += gas.touch[a]
+            if uses[b] == own:
+                cost += gas.touch[b]
+            others = sells[a] - own
+            cost += sale_cost(graph, gas, a, others + 1.0, feeds[a])
+            cost -= sale_cost(graph, gas, a, others, feeds[a])
+            others = feeds[b] - own
+            cost += sale_cost(graph, gas, b, sells[b], others + 1.0)
+            cost -= sale_cost(graph, gas, b, sells[b], others)
+            found[at] = cost - earned[k, side] if own == 1.0 else earned[k, side] - cost
+    whole = cost_of(graph, gas, choices) if stakes else 0.0
+    for e in range(choices.stake.shape[0]):
+        for move in range(2):
+            state = choices.stake[e, move]
+            choices.stake[e, move] = OUT if state == IN else IN
+            change = abs(cost_of(graph, gas, choices) - whole)
+            choices.stake[e, move] = state
+            gain = change - moved[e, move] if state == IN else moved[e, move] - change
+            found[edges + 2 * e + move] = gain if state == IN or moved[e, move] > 0.0 else 0.0
     # To sell the least that may be sold instead of nothing, or the other way round.
-    decided = (graph.stiff > 0.0) & (graph.least_sold > 0.0) & (sale[:, 0] != OPEN)
-    of_sales = np.where(decided, DUST, 0.0)
-    return np.concatenate([of_edges.ravel(), of_stakes.ravel(), of_sales])
+    for i in range(graph.held.size):
+        decided = graph.stiff[i] > 0.0 and graph.least_sold[i] > 0.0 and choices.sale[i, 0] != OPEN
+        found[edges + stakes + i] = DUST if decided else 0.0

@@ -7,135 +7,106 @@ wallet, for the approval, or by one pool that pays it all it buys. At given pric
     max_x  s_c f_k(f_j(x)) - s_b x  =  (sqrt(s_c A) - sqrt(s_b B))^2 / D
 
 with ``A = g_j g_k R_ja R_kc``, ``B = R_jb R_ka``, ``D = g_j (R_ka + g_k R_ja)``, which is less than
-what the two earn apart, each at its own amount. So a bound may be lowered by the lesser of the
-approval and that loss.
+what the two earn apart, each at its own amount. So whatever takes an asset can be charged what it
+loses by being fed, all its takers together no more than the approval.
 """
 
 from __future__ import annotations
 
 from math import inf, sqrt
-from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from rebalancer.planner.optimal.case import Best, Case
-from rebalancer.planner.optimal.charging import IN, OPEN, OUT, Choices, Gas
-from rebalancer.planner.optimal.graph import Floats, Graph, Ints
+from rebalancer.planner.optimal.case import Case
+from rebalancer.planner.optimal.charging import IN, OUT, Choices, Gas
+from rebalancer.planner.optimal.compiled import inner
+from rebalancer.planner.optimal.graph import Floats, Graph
+from rebalancer.planner.optimal.holdings import leaning
 
 #: What earns less than this share of NAV beyond its charge is not counted on.
 _DUST = 1e-12
-#: A direction of a pool: its number and the side that is sold.
-_Way = tuple[int, int]
-Flags = npt.NDArray[np.bool_]
 
 
-def spared(
+@inner
+def fed(
     graph: Graph,
     gas: Gas,
     choices: Choices,
     case: Case,
-    fees: Floats,
+    approval: Floats,
+    i: int,
     whole: Floats,
     earned: Floats,
-    best: Best,
+    left: Floats,
     x: Floats,
+    losses: Floats,
 ) -> float:
-    """By how much less than its bound at prices ``x`` any plan of a node is worth; at least 0.
+    """What is lost at least where whatever takes asset ``i`` is fed, its approval not paid.
 
-    ``fees`` are the approvals, ``whole`` what the directions are charged and ``earned`` what they
-    earn. Losses of several assets may be of the same pools, so only the largest of those whose
-    approval is avoided counts.
+    Returns what the plans of a node lose for sure; into ``losses``, (K, 2), goes what each OPEN
+    direction loses that takes it. ``approval`` is what is unpaid of each asset, ``whole`` what an
+    OPEN direction costs at least, ``left`` what it earns beyond.
+
+    What a pool earns less because it takes or pays another amount than is best for it may be
+    counted at both ends, where both assets' approvals are unpaid: so there it counts half.
     """
     edge = choices.edge
-    used = edge == IN
-    costs = np.where(used, 0.0, whole)
-    counted = np.where(used, earned, np.where(edge == OPEN, np.maximum(earned - whole, 0.0), 0.0))
-    takes = (used | (counted > _DUST)) & (edge != OUT)
-    # Sold net after all, it is worth the less by so much, its approval paid.
-    avoided = {
-        int(i): min(float(fees[i]), -float(best.sale[i]))
-        for i in np.unique(graph.token[takes])
-        if fees[i] > 0.0 and best.sale[i] <= 0.0
-    }
-    ways = _Ways(graph, edge.tolist(), costs.tolist(), counted.tolist(), earned.tolist())
-    takers, payers = ways.by(takes, graph.token), ways.by(edge != OUT, graph.token[:, ::-1])
-    enough = sum(avoided.values())
-    options = []
-    for i, fee in avoided.items():
-        still = _pinned(graph, gas, choices, case, x, i)
-        options.append((_loss(ways, x, takers[i], payers.get(i, []), still, enough), fee))
-    found = inf
-    for most in (0.0, *(loss for loss, _ in options)):
-        found = min(found, most + sum(fee for loss, fee in options if loss > most))
-    return found
-
-
-class _Ways(NamedTuple):
-    """State, cost, surplus and earnings of each direction of each pool, as lists."""
-
-    graph: Graph
-    edge: list[list[int]]
-    costs: list[list[float]]
-    counted: list[list[float]]
-    earned: list[list[float]]
-
-    def by(self, which: Flags, token: Ints) -> dict[int, list[_Way]]:
-        """The directions ``which``, by their ``token``."""
-        found: dict[int, list[_Way]] = {}
-        for (k, side), i in zip(np.argwhere(which).tolist(), token[which].tolist(), strict=True):
-            found.setdefault(i, []).append((k, side))
-        return found
-
-    def lack(self, k: int, side: int) -> float:
-        """What using it costs beyond what it earns."""
-        return max(self.costs[k][side] - self.earned[k][side], 0.0)
-
-    def pair(self, x: Floats, payer: _Way, taker: _Way) -> float:
-        """What both lose where the one takes all that the other pays."""
-        (j, give), (k, take) = payer, taker
-        apart = self.earned[j][give] + self.earned[k][take]
-        counted = self.counted[j][give] + self.counted[k][take]
-        costs = self.costs[j][give] + self.costs[k][take]
-        return counted + costs - _together(self.graph, x, payer, taker, apart)
-
-
-def _loss(
-    ways: _Ways, x: Floats, takers: list[_Way], payers: list[_Way], still: float, enough: float
-) -> float:
-    """What it costs at least to feed the ``takers`` of an asset by pools that pay it.
-
-    ``still`` is what it costs if none of the asset comes or goes. From ``enough`` on the answer may
-    be too little: so much is not paid for the sake of an approval.
-    """
-    lacks = [ways.lack(*payer) for payer in payers]
-    # A pair loses no less than its payer alone: the rest of them need not be looked at.
-    order = sorted(range(len(payers)), key=lacks.__getitem__)
-    ends = [lacks[at] for at in order[:2]] + [inf, inf]
+    takers, decided = 0, False
+    lack, second, first = inf, inf, -1
+    for at in range(gas.start[i], gas.start[i + 1]):
+        k = gas.around[at]
+        take = 0 if graph.token[k, 0] == i else 1
+        if edge[k, take] == IN or (edge[k, take] != OUT and left[k, take] > _DUST):
+            takers += 1
+            decided = decided or edge[k, take] == IN
+        give = 1 - take
+        if edge[k, give] == OUT:
+            continue
+        lacks = 0.0 if edge[k, give] == IN else max(whole[k, give] - earned[k, give], 0.0)
+        if lacks < lack:
+            lack, second, first = lacks, lack, k
+        elif lacks < second:
+            second = lacks
+    if takers == 0:
+        return 0.0
+    still = _still(graph, gas, choices, case, x, i)
     # One more pays it than takes it, or none of it comes or goes.
-    rest = min(still, ends[0])
-    alone, lost = len(takers) == 1, 0.0
-    for taker in takers:
-        k, take = taker
-        unused = ways.counted[k][take] if ways.edge[k][take] == OPEN else inf
-        least, more = inf if alone else unused, inf
-        for place, at in enumerate(order):
-            if lacks[at] >= (more if alone else least) or lost >= enough:
-                break
-            if payers[at][0] == k:
+    rest = min(still, lack)
+    sure = rest if decided and takers > 1 else 0.0
+    for at in range(gas.start[i], gas.start[i + 1]):
+        k = gas.around[at]
+        take = 0 if graph.token[k, 0] == i else 1
+        is_in = edge[k, take] == IN
+        if not is_in and (edge[k, take] == OUT or not left[k, take] > _DUST):
+            continue
+        end = approval[graph.token[k, 1 - take]] > 0.0
+        least, more = inf, inf
+        for other in range(gas.start[i], gas.start[i + 1]):
+            j = gas.around[other]
+            give = 1 if graph.token[j, 0] == i else 0
+            if j == k or edge[j, give] == OUT:
                 continue
-            pair = ways.pair(x, payers[at], taker)
-            least = min(least, pair)
-            more = min(more, pair + ends[0 if place else 1])
-        if alone:
-            return max(min(unused + rest, more, least + still), 0.0)
-        lost += max(least, 0.0) if lost < enough else 0.0
-    return lost + rest
+            lacks = 0.0 if edge[j, give] == IN else max(whole[j, give] - earned[j, give], 0.0)
+            if lacks >= (more if takers == 1 else least):
+                continue
+            lost = earned[j, give] + earned[k, take]
+            lost -= _together(graph, x, j, give, k, take, lost)
+            if end or approval[graph.token[j, give]] > 0.0:
+                lost *= 0.5
+            least = min(least, lacks + lost)
+            more = min(more, lacks + lost + min(still, second if j == first else lack))
+        if takers == 1:
+            least = more
+        elif not decided:
+            least += rest / takers
+        if is_in:
+            sure += least
+        else:
+            losses[k, take] = least
+    return sure
 
 
-def _together(graph: Graph, x: Floats, payer: _Way, taker: _Way, apart: float) -> float:
+@inner
+def _together(graph: Graph, x: Floats, j: int, give: int, k: int, take: int, apart: float) -> float:
     """What two pools earn at most, one feeding the other; ``apart`` where a stake mixes in."""
-    (j, give), (k, take) = payer, taker
     if graph.stake_of[j] >= 0 or graph.stake_of[k] >= 0:
         return apart
     r_b, r_ja = graph.reserve[j, give], graph.reserve[j, 1 - give]
@@ -147,18 +118,21 @@ def _together(graph: Graph, x: Floats, payer: _Way, taker: _Way, apart: float) -
     a = graph.gamma[j] * graph.gamma[k] * r_ja * r_c
     d = graph.gamma[j] * (r_ka + graph.gamma[k] * r_ja)
     root = sqrt(price_out * a) - sqrt(price_in * r_b * r_ka)
-    return min(float(root * root / d), apart) if root > 0.0 else 0.0
+    return min(root * root / d, apart) if root > 0.0 else 0.0
 
 
-def _pinned(graph: Graph, gas: Gas, choices: Choices, case: Case, x: Floats, i: int) -> float:
+@inner
+def _still(graph: Graph, gas: Gas, choices: Choices, case: Case, x: Floats, i: int) -> float:
     """What asset ``i`` is worth less if none of it comes or goes, where more would come."""
-    gives = choices.stake[:, 0] != OUT
-    if graph.stiff[i] == 0.0 or (graph.token[gas.pool_of[gives]] == i).any():
+    if graph.stiff[i] == 0.0 or graph.held[i] < 0.0:
         return 0.0
-    lean = float(graph.load[:, i] @ x[graph.held.size :])
+    for e in range(gas.pool_of.size):
+        k = gas.pool_of[e]
+        if choices.stake[e, 0] != OUT and (graph.token[k, 0] == i or graph.token[k, 1] == i):
+            return 0.0
     held, stiff = graph.held[i], graph.stiff[i]
-    slope = 1.0 - x[i] - lean - stiff * (held - graph.target[i])
-    if held < 0.0 or slope <= 0.0:
+    slope = 1.0 - x[i] - leaning(graph, i, x) - stiff * (held - graph.target[i])
+    if slope <= 0.0:
         return 0.0
     more = min(slope / stiff, case.top[i] - held)
     return float((slope - 0.5 * stiff * more) * more)
