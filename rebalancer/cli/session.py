@@ -240,11 +240,17 @@ class Session:
     @cached_property
     def tenure(self) -> Tenure:
         """This process's hold on the wallet's positions, which no two portfolios may pull at."""
-        from rebalancer.keeper.claims import Register, Tenure, claim_of
+        from rebalancer.keeper.claims import FileShelf, LedgerShelf, Register, Tenure, claim_of
 
-        network, wallet = self.resolved.network, self.resolved.portfolio.wallet
-        register = Register(self.lease_folder(), network.chain_id, wallet)
-        return Tenure(register, claim_of(self.resolved, self.portfolio_path))
+        chain_id, wallet = self.resolved.network.chain_id, self.resolved.portfolio.wallet
+        beside = FileShelf.beside_lease(self.lease_folder(), chain_id, wallet)
+        book = LedgerShelf(
+            lambda create: self.ledger() if create else self.ledger_if_any(), chain_id, wallet
+        )
+        # Those who share a database may be on other machines.
+        here = "://" not in self.ledger_place()
+        registers = (Register(beside, wallet), Register(book, wallet, here))
+        return Tenure(registers, claim_of(self.resolved, self.portfolio_path))
 
     def pace(self, stop: Stop | None = None) -> Pace:
         """Waiting by this machine's clock, until ``stop``; a local Anvil is asked more often."""

@@ -21,6 +21,7 @@ from rebalancer.ledger.findings import Finding
 from rebalancer.ledger.log import Event
 from rebalancer.ledger.schema import (
     APPROVAL_KINDS,
+    CLAIMED,
     CONFIRMED,
     GENESIS,
     ORDER_KINDS,
@@ -124,7 +125,7 @@ def _derive(connection: Connection, seq: int, event: Event, derived: _Derived) -
         log.get(connection, Order if kind == "order" else Plan, event.subject)
     elif event.kind in ORDER_KINDS:
         _check_order(connection, event, derived)
-    elif event.kind in PAUSE_KINDS:
+    elif event.kind in (*PAUSE_KINDS, CLAIMED):
         _require(event.body is None, "it brings an object that says nothing")
     elif event.subject not in derived.words:
         raise LedgerError("its transaction was never stored")

@@ -35,6 +35,7 @@ class Event:
     outcome. ``reorged``, ``confirmed``, ``dropped``: ``note`` says why. About a plan, whose id is
     the subject: ``approved`` and ``applied``: body is the approval, ``note`` of the latter the plan
     that goes by it. About a portfolio, by name: ``paused`` and ``resumed``, ``note`` says why.
+    About a wallet, by chain and address: ``claimed``, ``note`` lists whose its positions are.
     About an order, whose id is the subject: ``opened``, body is the order; ``stopped``,
     ``continued`` and ``closed``, ``note`` says why; ``approved`` and ``applied`` as of a plan.
     """

@@ -39,6 +39,8 @@ CONFIRMED = "confirmed"
 #: Kinds of event about a plan (its approval by a person) and about a portfolio.
 APPROVAL_KINDS = ("approved", "applied")
 PAUSE_KINDS = ("paused", "resumed")
+#: Kind of event about a wallet on a chain: which portfolios keep which of its positions.
+CLAIMED = "claimed"
 #: Kinds of event about an order; the newest says where it stands.
 ORDER_KINDS = ("opened", "stopped", "continued", "closed")
 
@@ -83,8 +85,8 @@ class _EventColumns(TypedColumns):
     parent: Named[str] = Column(String(64), unique=True)
     recorded_ts: Named[int] = Column(BigInteger)
     kind: Named[str] = Column(String(16))
-    #: A decision's, a plan's or an order's id, a transaction's hash or a portfolio's name: see
-    #: ``log.Event``.
+    #: A decision's, a plan's or an order's id, a transaction's hash, a portfolio's name or a chain
+    #: and wallet: see ``log.Event``.
     subject: Named[str] = Column(String(66))
     body: Named[str | None] = Column(String(64), ForeignKey("objects.digest"))
     note: Named[str] = Column(Text)

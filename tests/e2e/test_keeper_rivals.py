@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from keeper_kit import WALLET, goes_on, keeping, nonce, open_transactions, rival_of, until
 
 if TYPE_CHECKING:
@@ -68,6 +69,24 @@ def test_two_processes__other_shares_of_one_wallet__one_keeps_it_until_it_is_han
     assert nonce(devchain) > start
     assert drifted.run("rebalance", "--execute").code == 2
     assert drifted.run("rebalance").code == 0
+
+
+def test_two_users__who_share_nothing_but_the_ledger__are_kept_apart_too(
+    drifted: Workspace, devchain: DevChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = ("--ledger", str(drifted.folder / "shared.sqlite"))
+    assert drifted.run("rebalance", "--execute", *shared).code == 0
+    start = nonce(devchain)
+    monkeypatch.setenv("XDG_STATE_HOME", str(drifted.folder / "of another user"))
+    rival = (*shared, "-p", rival_of(drifted), "--rpc-url", drifted.rpc_url)
+    refused = drifted.bare("rebalance", "--execute", *rival)
+    assert (refused.code, nonce(devchain)) == (2, start)
+    assert "is kept by the portfolio treasury" in refused.err
+    assert drifted.bare("resume", "--take-over", *rival).code == 0
+    assert drifted.bare("rebalance", "--execute", *rival).code == 0
+    monkeypatch.setenv("XDG_STATE_HOME", str(drifted.folder / "state"))
+    assert drifted.run("rebalance", "--execute", *shared).code == 2
+    assert drifted.run("audit", "reconcile", *shared).code == 0
 
 
 def test_killed_while_its_transaction_is_out__the_wallet_is_still_its_own(
