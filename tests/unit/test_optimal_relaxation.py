@@ -327,3 +327,16 @@ def test_bad_input_is_refused_by_name(changes: dict[str, object], says: str) -> 
     good: dict[str, object] = {"nav_e8": 10, "kappa_ppm": PPM, "assets": [A, B], "pools": [P]}
     with pytest.raises(PlanError, match=says):
         statement(**{**good, **changes})  # type: ignore[arg-type]
+
+
+def test_where_prices_are_too_coarse_for_the_pools_no_trades_are_still_a_plan() -> None:
+    """A pool a million times the portfolio, off the oracle: a price's rounding moves all of it."""
+    wide = 0
+    for seed in range(150):
+        graph = lay_out(market(seed, 6, 12, depth=(1e-6, 1e6), off=0.02, kappa=1.0))
+        found = relax(graph)
+        wide += found.upper - found.lower > 1e-9
+        assert found.upper >= found.lower - 1e-12
+        assert found.lower >= worth(graph, nothing(graph)).value - 1e-12
+        assert worth(graph, found.trades).value == pytest.approx(found.lower, abs=1e-12)
+    assert wide > 0

@@ -12,6 +12,8 @@ from rebalancer.planner.optimal.graph import Floats, Graph, Ints
 
 #: A usual swap fee: a pool in line with the oracle lets prices differ by so much.
 _NEAR = 0.003
+#: Bounds that are further apart, in shares of NAV, have not met.
+_WIDE = 1e-9
 
 
 class Trades(NamedTuple):
@@ -60,7 +62,14 @@ def relax(graph: Graph, start: Floats | None = None) -> Relaxed:
     x = first_prices(graph) if start is None else start.copy()
     upper, steps, _ = newton.minimise(graph, case, 0.0, x, best, newton.MAX_STEPS)
     trades = trades_of(best)
-    return Relaxed(x, upper, worth(graph, trades).value, trades, steps)
+    lower = worth(graph, trades).value
+    if not upper - lower <= _WIDE:
+        # Pools so deep that a price's rounding moves more than the portfolio: rather no trades.
+        idle = nothing(graph)
+        hold = worth(graph, idle).value
+        if hold > lower:
+            trades, lower = idle, hold
+    return Relaxed(x, upper, lower, trades, steps)
 
 
 def free(graph: Graph) -> Case:
