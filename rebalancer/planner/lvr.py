@@ -14,7 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isqrt
 
-from rebalancer.model import PPM, mul_div_down
+from rebalancer.model import PPM, PairState, mul_div_down
+from rebalancer.planner.metric import COVARIANCE_UNIT, covariances_of
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.texts import money, percent
 from rebalancer.planner.volatility import YEAR_S
@@ -29,6 +30,7 @@ class Lvr:
 
     ``volatility_ppm`` is a year's, of the price of one of its tokens in the other. ``lvr_ppm`` is
     the loss without fees, ``after_fee_ppm`` what arbitrage takes of it with the pool's fee.
+    ``source`` says in words where the volatility is from.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Lvr:
     fee_ppm: int
     lvr_ppm: int
     after_fee_ppm: int
+    source: str
 
 
 def lvr_ppm(volatility_ppm: int) -> int:
@@ -56,28 +59,42 @@ def after_fee_ppm(volatility_ppm: int, fee_ppm: int) -> int:
 def expected_losses(problem: Problem) -> tuple[Lvr, ...]:
     """Of every LP position that holds something; nothing where no volatility is known.
 
-    The volatility is that of the portfolio file: of a position against the rest, taken for that of
-    the pool's two tokens against each other.
+    The volatility is that of the two tokens' covariance, where that is measured or in the portfolio
+    file; else ``policy.volatility``, of a position against the rest, is taken for it.
     """
-    volatility = problem.policy.volatility_ppm
     found = []
     for position in problem.valuation.positions:
-        if position.lp is None or not volatility:
+        if position.lp is None:
             continue
-        fee = problem.snapshot.pair(position.lp.pair).fee_ppm
+        pair = problem.snapshot.pair(position.lp.pair)
+        volatility, source = _volatility_ppm(problem, pair)
         value_e8 = position.value_e8 - position.lp.reward_value_e8
-        if value_e8 > 0:
-            losses = lvr_ppm(volatility), after_fee_ppm(volatility, fee)
-            found.append(Lvr(position.name, value_e8, volatility, fee, *losses))
+        if value_e8 > 0 and volatility:
+            losses = lvr_ppm(volatility), after_fee_ppm(volatility, pair.fee_ppm)
+            found.append(Lvr(position.name, value_e8, volatility, pair.fee_ppm, *losses, source))
     return tuple(found)
+
+
+def _volatility_ppm(problem: Problem, pair: PairState) -> tuple[int, str]:
+    """Of the pair's price, a year, rounded down, and where it is from; 0 where nothing is known."""
+    covariances, measured = covariances_of(problem)
+    known = {frozenset((a, b)): value for a, b, value in covariances}
+    own = [known.get(frozenset((token.symbol,))) for token in (pair.token0, pair.token1)]
+    if own[0] is not None and own[1] is not None:
+        both = known.get(frozenset((pair.token0.symbol, pair.token1.symbol)), 0)
+        variance = max(own[0] + own[1] - 2 * both, 0)
+        source = "measured" if measured else "by policy.risk"
+        return isqrt(variance * PPM**2 // COVARIANCE_UNIT), source
+    return problem.policy.volatility_ppm or 0, "by policy.volatility"
 
 
 def in_words(lvr: Lvr, numeraire: str) -> str:
     """One sentence, with the money of a year."""
     gross, net = (mul_div_down(lvr.value_e8, ppm, PPM) for ppm in (lvr.lvr_ppm, lvr.after_fee_ppm))
+    sigma, kept = percent(lvr.volatility_ppm), percent(lvr.after_fee_ppm)
     return (
         f"{lvr.name} is expected to lose {percent(lvr.lvr_ppm)} a year against rebalancing without "
-        f"fees, {money(gross, numeraire)} (LVR, volatility {percent(lvr.volatility_ppm)}); of that "
-        f"arbitrage takes {percent(lvr.after_fee_ppm)}, {money(net, numeraire)}, beyond the fee of "
-        f"{percent(lvr.fee_ppm)}, at a block each {BLOCK_S} s"
+        f"fees, {money(gross, numeraire)} (LVR, volatility {sigma} {lvr.source}); of that arbitrage "
+        f"takes {kept}, {money(net, numeraire)}, beyond the fee of {percent(lvr.fee_ppm)}, at a "
+        f"block each {BLOCK_S} s"
     )

@@ -75,8 +75,29 @@ def test_plan_tells_it_of_each_lp_position() -> None:
     assert line.startswith(
         f"{LP} is expected to lose 6.12% a year against rebalancing without fees"
     )
-    assert "12,249.99 USD (LVR, volatility 70.00%)" in line  # of 200,000
+    assert "12,249.99 USD (LVR, volatility 70.00% by policy.volatility)" in line  # of 200,000
     assert "arbitrage takes 0.57%, 1,131.19 USD, beyond the fee of 0.30%" in line
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_covariance_says_how_the_two_move_against_each_other(measured: bool) -> None:
+    """80 % and 5 % with a correlation of -0.25: more than either, and not what the file says."""
+    asked = inputs(700_000)
+    policy = replace(
+        asked.policy,
+        risk_volatilities=(("USDC", 50_000), ("WETH", 800_000)),
+        risk_correlations=(("USDC", "WETH", -250_000),),
+    )
+    past = asked.circumstances
+    if measured:
+        own = (("USDC", "USDC", 10**16), ("USDC", "WETH", 0), ("WETH", "WETH", 10**16))
+        past = replace(past, covariances=own)
+        policy = replace(policy, risk_half_life_s=86_400)
+    (lvr,) = drifting(replace(asked, policy=policy, circumstances=past)).losses
+    sigma = sqrt(0.02) if measured else sqrt(0.8**2 + 0.05**2 + 2 * 0.25 * 0.8 * 0.05)
+    assert lvr.volatility_ppm == int(sigma * PPM)
+    assert lvr.lvr_ppm == pytest.approx(sigma**2 / 8 * PPM, abs=2)
+    assert lvr.source == ("measured" if measured else "by policy.risk")
 
 
 def test_nothing_is_told_where_nothing_is_known_or_held() -> None:
