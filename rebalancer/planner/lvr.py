@@ -91,10 +91,10 @@ def _volatility_ppm(problem: Problem, pair: PairState) -> tuple[int, str]:
 def in_words(lvr: Lvr, numeraire: str) -> str:
     """One sentence, with the money of a year."""
     gross, net = (mul_div_down(lvr.value_e8, ppm, PPM) for ppm in (lvr.lvr_ppm, lvr.after_fee_ppm))
-    sigma, kept = percent(lvr.volatility_ppm), percent(lvr.after_fee_ppm)
+    sigma, taken = percent(lvr.volatility_ppm), percent(lvr.after_fee_ppm)
     return (
         f"{lvr.name} is expected to lose {percent(lvr.lvr_ppm)} a year against rebalancing without "
-        f"fees, {money(gross, numeraire)} (LVR, volatility {sigma} {lvr.source}); of that arbitrage "
-        f"takes {kept}, {money(net, numeraire)}, beyond the fee of {percent(lvr.fee_ppm)}, at a "
+        f"fees, {money(gross, numeraire)} (LVR, volatility {sigma} {lvr.source}); arbitrage takes "
+        f"{taken} of it, {money(net, numeraire)}, beyond the fee of {percent(lvr.fee_ppm)}, at a "
         f"block each {BLOCK_S} s"
     )

@@ -76,7 +76,7 @@ def test_plan_tells_it_of_each_lp_position() -> None:
         f"{LP} is expected to lose 6.12% a year against rebalancing without fees"
     )
     assert "12,249.99 USD (LVR, volatility 70.00% by policy.volatility)" in line  # of 200,000
-    assert "arbitrage takes 0.57%, 1,131.19 USD, beyond the fee of 0.30%" in line
+    assert "arbitrage takes 0.57% of it, 1,131.19 USD, beyond the fee of 0.30%" in line
 
 
 @pytest.mark.parametrize("measured", [False, True])
