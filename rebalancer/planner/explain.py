@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rebalancer.amm.valuation import value
 from rebalancer.model import PPM, Policy, Reason, mul_div_nearest
+from rebalancer.model.canonical import ADDED_LATER
 from rebalancer.planner.attempts import attempt
 from rebalancer.planner.bands import band_ppm, grouped
 from rebalancer.planner.benefit import penalty_up_e8
@@ -51,11 +52,15 @@ class Drifting:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One question on the way to a plan; ``passed`` None where it could not be asked."""
+    """One question on the way to a plan; ``passed`` None where it could not be asked.
+
+    ``certificate`` proves what an answer says of all plans, see docs/optimal.md.
+    """
 
     question: str
     passed: bool | None
     answers: tuple[Reason, ...]
+    certificate: str | None = field(default=None, metadata=ADDED_LATER)
 
 
 def drifting(inputs: Inputs) -> Drifting:
@@ -122,8 +127,8 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     problem, proposal = proposal_for(inputs)
     found = Reason("legs", f"{len(proposal.legs)} legs", len(proposal.legs))
     most = most_gain(problem, proposal.certificate)
-    answers = (found, *proposal.limits, *most)
-    steps.append(Step("Are there trades?", bool(proposal.legs), answers))
+    answers, proved = (found, *proposal.limits, *most), proposal.certificate if most else None
+    steps.append(Step("Are there trades?", bool(proposal.legs), answers, proved))
     if not proposal.legs:
         return (*steps, Step("Are they worth it?", None, ()), Step("Do guards object?", None, ()))
     tried = attempt(problem, proposal, "", "")

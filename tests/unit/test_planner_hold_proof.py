@@ -24,8 +24,10 @@ from rebalancer.planner.greedy import GreedyProposer
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal import bridge
 from rebalancer.planner.optimal.statement import statement
+from rebalancer.planner.optimal.verify import verify as certified
 from rebalancer.planner.reasons import most_gain
 from rebalancer.planner.verification import verify
+from rebalancer.report.why import why_document
 
 BEST: dict[str, Any] = {"planner": "optimal", "trigger": "cost_aware", "dead_band_ppm": 0}
 #: A point off: not worth its gas at 300 gwei, but more than its fee.
@@ -80,7 +82,12 @@ def test_why_not__tells_it_though_it_is_not_time() -> None:
     assert bound(held(asked).reasons) is None  # nothing was asked of the planner
     steps = why(asked)
     assert [step.passed for step in steps] == [False, True, True, True, True]
-    assert bound(steps[2].answers) is not None
+    said = bound(steps[2].answers)
+    assert said is not None
+    # Whoever wants to check it himself finds it in the JSON.
+    (proved,) = [step["certificate"] for step in why_document(steps) if "certificate" in step]
+    numbers = certified(proved)
+    assert numbers["upper_e8"] - numbers["hold_e8"] == said.measured
 
 
 def test_the_greedy_planner_proves_nothing() -> None:
