@@ -25,8 +25,8 @@ class TokenGas:
     """What the token at ``address`` uses where it is no plain ERC-20.
 
     ``touch`` and ``approval`` stand in for the schedule's ``per_token`` and ``per_approval``;
-    ``transfer`` is what each payment of it uses beyond a plain one, the pair's look at its balance
-    included.
+    ``transfer`` is what each leg that moves it uses beyond one that moves a plain one: a payment
+    and the pair's look at its balance.
     """
 
     address: str
@@ -132,7 +132,7 @@ class GasSchedule:
         return self.per_approval if own is None else own.approval
 
     def transfers(self, *tokens: Token) -> int:
-        """What one payment of each of ``tokens`` uses beyond that of a plain one."""
+        """What a leg that moves ``tokens`` uses beyond one that moves plain ones."""
         return sum(own.transfer for token in tokens if (own := self._own(token)) is not None)
 
     def trade(self) -> int:
@@ -174,9 +174,8 @@ class GasSchedule:
 
     def _of(self, leg: Leg) -> int:
         if isinstance(leg, SwapLeg):
-            if leg.chained:
-                return self.per_swap - self.chained_saving + self.transfers(leg.token_out)
-            return self.per_swap + self.transfers(leg.token_in, leg.token_out)
+            saved = self.chained_saving if leg.chained else 0
+            return self.per_swap - saved + self.transfers(leg.token_in, leg.token_out)
         if isinstance(leg, AddLeg):
             return self.per_add + self.transfers(leg.token0, leg.token1)
         if isinstance(leg, RemoveLeg):

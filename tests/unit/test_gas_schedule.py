@@ -10,6 +10,7 @@ import pytest
 from planner_world import (
     POLICY,
     TARGETS,
+    UNI,
     USDC,
     USDC_WETH,
     WBTC,
@@ -17,7 +18,10 @@ from planner_world import (
     WBTC_WETH,
     WETH,
     holding,
+    pool,
     problem,
+    snapshot,
+    worth,
 )
 from pydantic import TypeAdapter
 
@@ -35,6 +39,7 @@ from rebalancer.model import (
     Rebalance,
     RemoveLeg,
     SwapLeg,
+    Target,
     Token,
     TokenGas,
     UnwrapLeg,
@@ -44,6 +49,7 @@ from rebalancer.model import (
 from rebalancer.planner.gas_schedule import DEFAULT_FORK, FORKS, PRAGUE, schedule_in
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal.bridge import statement_of
+from rebalancer.planner.proof import proof
 from rebalancer.planner.verification import verify
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,14 +71,14 @@ def remove(pair: PairState) -> RemoveLeg:
     return RemoveLeg(pair.address, "uni", pair.token0, pair.token1, 10**6, 10**6, 10**6, 1, 1)
 
 
-#: Legs, how many payments of USDC they make, and whether the executor takes USDC for them.
+#: Legs, how many of them move USDC, and whether the executor takes USDC for them.
 SHAPES: dict[str, tuple[list[Leg], int, bool]] = {
     "bought": ([swap(USDC_WETH, WETH)], 1, False),
     "sold": ([swap(USDC_WETH, USDC)], 1, True),
     "sold in two pools": ([swap(USDC_WETH, USDC), swap(WBTC_USDC, USDC)], 2, True),
     "passed on between two pairs": (
         [swap(USDC_WETH, WETH), swap(WBTC_USDC, USDC, chained=True)],
-        1,
+        2,
         False,
     ),
     "added": ([add(USDC_WETH)], 1, True),
@@ -81,9 +87,9 @@ SHAPES: dict[str, tuple[list[Leg], int, bool]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_proxy_token__pays_more_for_its_touch_each_payment_and_its_approval(shape: str) -> None:
-    legs, payments, taken = SHAPES[shape]
-    more = PROXY.touch - PRAGUE.per_token + payments * PROXY.transfer
+def test_a_proxy_token__pays_more_for_its_touch_each_leg_and_its_approval(shape: str) -> None:
+    legs, moving, taken = SHAPES[shape]
+    more = PROXY.touch - PRAGUE.per_token + moving * PROXY.transfer
     assert SCHEDULE.execution(legs) - PRAGUE.execution(legs) == more
     approval = PROXY.approval - PRAGUE.per_approval if taken else 0
     assert SCHEDULE.approvals(legs) - PRAGUE.approvals(legs) == approval
@@ -130,6 +136,27 @@ def test_the_optimal_planner_counts_what_a_plan_states(correction: GasCorrection
         )
         whole = case.gas_value_e8(case.gas_units([swap(pair, sold)]))
         assert 0 <= sum(parts) - whole <= len(parts)  # each rounded up
+
+
+def test_a_route_through_a_proxy_token__costs_what_its_certificate_says() -> None:
+    """What a token's gas adds to the plan it takes off the certificate, to the unit."""
+    pools = (pool(4, UNI, USDC, 30_000_000), pool(5, WBTC, USDC, 30_000_000))
+    at = snapshot(worth(WBTC, 700_000), worth(UNI, 300_000), worth(USDC, 0), pairs=pools)
+    targets = (Target("WBTC", 500_000), Target("UNI", 500_000))
+    policy = replace(POLICY, planner="optimal")
+    plans = [
+        made(Inputs(at, targets, policy, None, Circumstances(gas=gas))).plan
+        for gas in (None, SCHEDULE)
+    ]
+    for plan in plans:
+        assert [(leg.token_in, leg.chained) for leg in plan.legs if isinstance(leg, SwapLeg)] == [
+            (WBTC, False),
+            (USDC, True),
+        ]
+    dearer = plans[1].costs.gas_e8 - plans[0].costs.gas_e8
+    assert dearer > 0
+    values = [proof(plan.certificate or "").realised_e8 for plan in plans]
+    assert values[0] - values[1] == dearer
 
 
 def test_a_proxy_token_and_a_correction__make_plans_dearer_and_are_named_in_them() -> None:
