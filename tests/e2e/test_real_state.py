@@ -61,6 +61,10 @@ def test_status_plan_rebalance__realised_equals_planned_to_the_wei(
         assert fill["amount_out"] == leg["amount_out"]
     assert result["nav"]["after_e8"] == result["nav"]["planned_after_e8"]
 
+    # USDC behind its proxy and USDT are no plain ERC-20s, and planned so, approvals included.
+    planned, used = result["plan"]["costs"]["gas_units"], result["gas_used"]
+    assert abs(planned - used) * 100 < 2 * used, (planned, used)
+
     before = {b["token"]["symbol"]: b["raw"] for b in status.json["balances"]}
     now = place.run("status", "--json").json
     after = {b["token"]["symbol"]: b["raw"] for b in now["balances"]}
