@@ -82,7 +82,9 @@ def told(planned: PlannedGas) -> str:
     """Where a plan's gas comes from, in words."""
     by = planned.correction
     if by is None:
-        return f"planned from {planned.schedule}, not corrected"
+        return (
+            f"planned from {planned.schedule}, not corrected before {LEAST_REBALANCES} rebalances"
+        )
     approvals = f" (approvals x{_times(by.approval_ppm)})" if by.approval_ppm != PPM else ""
     times = f"x{_times(by.execution_ppm)}{approvals}"
     return f"planned from {planned.schedule}, corrected {times} by {by.rebalances} rebalances"

@@ -132,7 +132,8 @@ def test_newer_figures_are_judged_by_the_old_rebalances_too() -> None:
 
 
 def test_in_words() -> None:
-    assert told(PlannedGas("osaka")) == "planned from osaka, not corrected"
+    early = "planned from osaka, not corrected before 3 rebalances"
+    assert told(PlannedGas("osaka")) == early
     by = GasCorrection(execution_ppm=1_034_567, approval_ppm=PPM, rebalances=14)
     assert told(PlannedGas("prague", by)) == "planned from prague, corrected x1.03 by 14 rebalances"
     none = replace(by, execution_ppm=996_000, approval_ppm=4_000)
