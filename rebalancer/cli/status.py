@@ -151,8 +151,8 @@ class Look:
         """Everything about the portfolio as it was read: a document, or what to show."""
         from rebalancer.amm.goals import exposed
         from rebalancer.amm.valuation import value
+        from rebalancer.cli.bands import drifts_at
         from rebalancer.cli.past import attribution, with_lots
-        from rebalancer.planner.bands import drifts
         from rebalancer.readers.discovery import discover
         from rebalancer.readers.inspect import inspect
         from rebalancer.report.discovery import discovery_document, discovery_view
@@ -163,7 +163,7 @@ class Look:
         snapshot, notes = with_lots(session, snapshot, self._lots)
         targets = resolved.targets_at(snapshot)
         valuation = value(snapshot, targets)
-        found = drifts(valuation, targets, resolved.policy)
+        found = drifts_at(session, snapshot, valuation, targets)
         why, happened, more = attribution(session, snapshot, self._since)
         past = Past(why, happened, (*notes, *more), session.exchanged(snapshot))
         goals = exposed(valuation, resolved.scheme) if resolved.scheme.on == "exposures" else ()

@@ -234,6 +234,11 @@ def test_plan__kappa_is_derived_and_shown(drifted: Workspace) -> None:
     assert waiting["daily_e8"] * waiting["horizon_s"] // 86_400 == pytest.approx(
         waiting["penalty_e8"], rel=1e-3
     )
+    # Status judges drifts by the bands that plan does, and not by the file's 3 %.
+    derived = {band["name"]: band["trigger_ppm"] for band in waiting["bands"]}
+    shown = {d["position"]: d["band_ppm"] for d in drifted.run("status", "--json").json["drifts"]}
+    assert shown == derived
+    assert 30_000 not in shown.values()
 
 
 def test_plan__cron__refused_or_used(drifted: Workspace) -> None:
