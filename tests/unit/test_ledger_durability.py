@@ -364,3 +364,21 @@ def _python(script: str, *arguments: Path | str) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1])))},
     )
+
+
+REWRITE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0)
+print(connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0])
+"""
+
+
+def test_opened_twice_in_one_process__its_locks_stay(tmp_path: Path) -> None:
+    """POSIX gives all locks of a process on a file up when it closes any descriptor of it."""
+    path = tmp_path / "ledger.db"
+    with Ledger.open(path, clock=lambda: 1) as ledger, ledger.reading() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM events").all()
+        Ledger.open(path, clock=lambda: 1).close()
+        command = [sys.executable, "-c", REWRITE, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "database is locked" in done.stderr
