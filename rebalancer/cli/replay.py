@@ -160,6 +160,8 @@ def same_portfolio(session: Session | None, inputs: Inputs) -> Finding:
 
 def _differences(resolved: ResolvedPortfolio, inputs: Inputs) -> Iterator[str]:
     """What the portfolio asks for that the inputs do not have, in words."""
+    from rebalancer.keeper.gas import schedule_for
+
     snapshot, portfolio = inputs.snapshot, resolved.portfolio
     yield from _differ("chain", resolved.network.chain_id, snapshot.block.chain_id)
     yield from _differ("wallet", portfolio.wallet, snapshot.wallet)
@@ -172,6 +174,9 @@ def _differences(resolved: ResolvedPortfolio, inputs: Inputs) -> Iterator[str]:
     ]
     yield from _differ("gas_reserve", *reserves)
     yield from _other_targets(resolved, inputs)
+    figures = schedule_for(resolved, (amount.token for amount in snapshot.balances))
+    if inputs.circumstances.gas not in (None, figures):
+        yield f"gas by {figures.name} and networks.yaml, in the plan by other figures"
     for rule in fields(inputs.policy):
         name = rule.name
         yield from _differ(name, getattr(resolved.policy, name), getattr(inputs.policy, name))

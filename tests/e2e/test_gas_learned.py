@@ -52,6 +52,12 @@ def test_a_few_rebalances_on__gas_is_planned_as_it_is_used(
     path.write_text(planned.out)
     alone = ("plan", "--verify", str(path), "--offline", "--json")
     assert workspace.bare(*alone).json["ok"] is True
+    fork = ("  chain_id: 1\n", "  chain_id: 1\n  fork: osaka\n")
+    workspace.edit(workspace.networks, *fork)
+    refused = workspace.bare(*alone)
+    assert refused.code == 4
+    assert "gas by osaka and networks.yaml, in the plan by other figures" in refused.out
+    workspace.edit(workspace.networks, *reversed(fork))
     tampered = planned.json
     tampered["inputs"]["circumstances"]["gas_correction"]["execution_ppm"] += 1_000
     path.write_text(json.dumps(tampered))
