@@ -36,7 +36,7 @@ from rebalancer.planner.optimal.statement import Statement
 from rebalancer.planner.optimal.supports import improve
 
 #: The width over which a bound is rounded off, as a share of the middling charge.
-_SMOOTH = 0.05
+_SMOOTH = 0.1
 #: How many changes of a support are tried, at the root and at every other node.
 _ROOT_TRIES, _NODE_TRIES = 200, 2
 #: The part of the time that is kept to prove what was found and to make integers of it.

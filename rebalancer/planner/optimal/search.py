@@ -16,7 +16,7 @@ from rebalancer.planner.optimal.newton import minimise
 from rebalancer.planner.optimal.through import fed
 
 #: Newton steps that prices are sought with: further ones prove next to nothing.
-_STEPS = 10
+_STEPS = 8
 #: An approval is decided last, as deciding pools mostly decides it: what it adds counts this part.
 _LATE = 0.02
 
