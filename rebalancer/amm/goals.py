@@ -206,4 +206,5 @@ def _target(name: str, weight_ppm: int, goal: Goal | None, scheme: Scheme) -> Ta
         bucket=goal.bucket if goal else None,
         multiplier_ppm=scheme.multiplier_ppm(name),
         kept=goal is None,
+        goal_ppm=goal.weight_ppm if goal and scheme.on == "exposures" else None,
     )

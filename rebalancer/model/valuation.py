@@ -17,6 +17,8 @@ class Target:
     policy's. Targets with one ``bucket`` have its bands: what drifts is their sum.
     ``multiplier_ppm`` is how much exposure a unit of value of the token gives. A ``kept`` position
     has no target of its own: it is what others leave it to be, and is not traded for its weight.
+    With targets on exposures ``goal_ppm`` is the share of the exposure that its goal has, which it
+    fills together with its bucket and with what LP positions hold of them.
     """
 
     position: str
@@ -26,6 +28,7 @@ class Target:
     bucket: str | None = field(default=None, metadata=ADDED_LATER)
     multiplier_ppm: int = field(default=PPM, metadata=ADDED_LATER)
     kept: bool = field(default=False, metadata=ADDED_LATER)
+    goal_ppm: int | None = field(default=None, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True, slots=True)

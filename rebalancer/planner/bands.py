@@ -61,19 +61,38 @@ def grouped(targets: Sequence[Target]) -> dict[str, Target]:
     return found
 
 
+def goals_of(targets: Sequence[Target], policy: Policy) -> dict[str, int]:
+    """Goals on exposures by name, in ppm of NAV; none where LP positions are left as they are.
+
+    The greedy planner leaves them, and nobody moves them for leveraged tokens.
+    """
+    if policy.planner != "optimal" or any(t.multiplier_ppm != PPM for t in targets):
+        return {}
+    return {group_of(t): t.goal_ppm for t in targets if t.goal_ppm is not None}
+
+
 def drifts(valuation: Valuation, targets: Sequence[Target], policy: Policy) -> tuple[Drift, ...]:
     """Drift and band of every position, or whole bucket, the largest drift first, then by name.
 
-    What drifts is a bucket's sum: how it is shared among its members is nobody's target.
+    What drifts is a bucket's sum: how it is shared among its members is nobody's target. Where LP
+    positions may be moved for goals on exposures, it is the exposure, looked through.
     """
     weights: dict[str, int] = {}
+    goals = goals_of(targets, policy)
+    through = {e.symbol: e.weight_ppm for e in valuation.exposures} if goals else {}
     for target in targets:
         name = group_of(target)
-        weights[name] = weights.get(name, 0) + valuation.position(target.position).weight_ppm
+        own = valuation.position(target.position).weight_ppm
+        weights[name] = weights.get(name, 0)
+        weights[name] += through.get(target.position, 0) if name in goals else own
+    whole = {
+        name: replace(together, weight_ppm=goals.get(name, together.weight_ppm))
+        for name, together in grouped(targets).items()
+    }
     return _ordered(
         [
             Drift(name, weights[name], together.weight_ppm, band_ppm(together, policy))
-            for name, together in grouped(targets).items()
+            for name, together in whole.items()
         ]
     )
 

@@ -41,7 +41,8 @@ def _ratio(valuation: Valuation, metric: Metric | None) -> tuple[int, int]:
     """Numerator and denominator of the penalty per ppm of kappa."""
     nav = valuation.nav_e8
     if metric is not None:
-        alone = {p.name: p.value_e8 * PPM - p.target_ppm * nav for p in valuation.positions}
+        targets = metric.targets_ppm or {p.name: p.target_ppm for p in valuation.positions}
+        alone = {p.name: p.value_e8 * PPM - targets[p.name] * nav for p in valuation.positions}
         return metric.squares(alone), 2 * PPM**5 * nav
     deviations: dict[tuple[str, bool], int] = {}
     for p in valuation.positions:

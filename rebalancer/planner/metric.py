@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from rebalancer.errors import PlanError
 from rebalancer.model import PPM, PairState
+from rebalancer.planner.exposure import Exposures, exposures
 from rebalancer.planner.problem import Problem
 
 #: A year's covariance of 1 in the units in which it is kept: the cube of a ppm.
@@ -24,11 +25,13 @@ Covariances = tuple[tuple[str, str, int], ...]
 class Metric:
     """``sum_i d_i x_i^2 + sum_j (sum_i F_ji x_i)^2`` of drifts ``x``, instead of ``sum_i x_i^2``.
 
-    ``d`` by position and ``F`` by factor and position, all in ppm.
+    ``d`` by position and ``F`` by factor and position, all in ppm. ``targets_ppm`` are what drifts
+    are reckoned from where that is not each position's own target.
     """
 
     weights_ppm: Mapping[str, int]
     factors: tuple[tuple[str, Mapping[str, int]], ...]
+    targets_ppm: Mapping[str, int] | None = None
 
     def squares(self, deviations: Mapping[str, int]) -> int:
         """The same of ``deviations``, by position, times ``PPM ** 2``; exactly."""
@@ -47,7 +50,25 @@ def metric_of(problem: Problem) -> Metric | None:
     of its tokens. Raises PlanError for what is no covariance of these positions.
     """
     found, _ = covariances_of(problem)
-    return _metric(_sides(problem), found) if found else None
+    seen = exposures(problem)
+    targets = None
+    if seen is not None:
+        targets = {target.position: target.weight_ppm for target in seen.problem.targets}
+    if found:
+        return replace(_metric(_sides(problem), found), targets_ppm=targets)
+    return None if seen is None else _of_goals(seen, targets)
+
+
+def _of_goals(seen: Exposures, targets: Mapping[str, int] | None) -> Metric:
+    """Exposures drift: those of one token that no LP position holds by themselves."""
+    weights = dict.fromkeys((t.position for t in seen.problem.targets), _WITHIN_PPM)
+    factors = []
+    for name, loads in sorted(seen.loads.items()):
+        if len(loads) > 1:
+            factors.append((name, loads))
+        else:
+            weights |= loads
+    return Metric(weights, tuple(factors), targets)
 
 
 def covariances_of(problem: Problem) -> tuple[Covariances, bool]:

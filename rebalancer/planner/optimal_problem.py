@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rebalancer.model import PPM, mul_div_down, mul_div_nearest
 from rebalancer.planner.aside import tax_tiers
+from rebalancer.planner.exposure import exposures
 from rebalancer.planner.metric import buckets_of, metric_of
 from rebalancer.planner.problem import Problem
 
@@ -21,16 +22,19 @@ _UNITS = 10_000
 def stated(problem: Problem) -> Statement:
     """The problem as the solver and the certificate have it, with every limit of the policy.
 
-    Without a metric of its own buckets drift as one. The share of a pool that may be paid in
+    Without a metric of its own buckets drift as one; with goals on exposures LP positions are moved
+    for them. The share of a pool that may be paid in
     tightens the pool's limit of impact.
     """
     from rebalancer.planner.optimal.bridge import statement_of
     from rebalancer.planner.optimal.statement import Factor
 
+    found = metric_of(problem) or buckets_of(problem)
+    seen = exposures(problem)
+    problem = problem if seen is None else seen.problem
     made = statement_of(
         problem, taxes=_taxes(problem), reserve_ppm=problem.policy.slippage_reserve_ppm
     )
-    found = metric_of(problem) or buckets_of(problem)
     keys = _keys(problem)
     weights = {keys[name]: weight for name, weight in found.weights_ppm.items()}
     known = {asset.key for asset in made.assets} | {stake.key for stake in made.stakes}

@@ -13,6 +13,7 @@ from typing import Any
 from rebalancer.model import PPM, Leg, PairState, Target, Token, WrapLeg, mul_div_nearest
 from rebalancer.planner.decision import asked
 from rebalancer.planner.explain import posed
+from rebalancer.planner.exposure import exposures
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.metric import metric_of
 from rebalancer.planner.problem import Problem
@@ -56,6 +57,8 @@ class _Restated:
     """The statement of one problem as plain data, piece by piece."""
 
     def __init__(self, problem: Problem, only_raise: bool) -> None:
+        self.metric, seen = metric_of(problem), exposures(problem)
+        problem = problem if seen is None else seen.problem
         self.problem, self.snapshot, self.policy = problem, problem.snapshot, problem.policy
         self.only_raise = only_raise
         self.nav_e8 = problem.valuation.nav_e8
@@ -63,7 +66,6 @@ class _Restated:
         self.pairs = {pair.name: pair for pair in self.snapshot.pairs}
         self.pools = [pair for pair in self.snapshot.pairs if self._usable(pair)]
         lps = [t for t in problem.targets if self.problem.token(t.position) is None]
-        self.metric = metric_of(problem)
         keep = only_raise or not self.pools
         self.stakes = [
             t for t in lps if not (keep or t.kept) and self.pairs[t.position] in self.pools
@@ -237,7 +239,7 @@ class _Restated:
         for target in self.problem.targets:
             token = self.problem.token(target.position)
             address = self.pairs[target.position].address if token is None else token.address
-            if token or target in self.stakes:
+            if target.position in loads and (token or target in self.stakes):
                 found[address.lower()] = loads[target.position]
         return [[key, found[key]] for key in sorted(found)]
 

@@ -153,7 +153,7 @@ def test_a_position_that_is_not_in_the_problem_is_in_no_factor():
     decision = decided(at, targets, **BEST, **ALIKE)
     inputs = Inputs(at, targets, replace(POLICY, **BEST, **ALIKE), None)
     claim = json.loads(decision.plan.certificate)["statement"]
-    assert differences(decision.plan, inputs, claim) == ()
+    assert differences(decision.plan.legs, inputs, claim) == ()
 
 
 def measured(**correlated):
@@ -188,9 +188,9 @@ def test_it_replays(rules):
     assert TypeAdapter(Inputs).validate_json(to_json(inputs), strict=True) == inputs
     if rules is BEST:
         claim = json.loads(decision.plan.certificate)["statement"]
-        assert differences(decision.plan, inputs, claim) == ()
+        assert differences(decision.plan.legs, inputs, claim) == ()
         other = replace(inputs, circumstances=Circumstances())
-        assert any("drift_weight" in text for text in differences(decision.plan, other, claim))
+        assert any("drift_weight" in text for text in differences(decision.plan.legs, other, claim))
 
 
 def returns(*rows, start=1_000_000, step=3_600):
