@@ -7,6 +7,8 @@ from math import isqrt
 
 from rebalancer.model import E8, PPM, Reason
 from rebalancer.planner.aside import cost_of
+from rebalancer.planner.bands import goals_of
+from rebalancer.planner.exposure import exposures
 from rebalancer.planner.metric import COVARIANCE_UNIT, covariances_of
 from rebalancer.planner.problem import Problem
 from rebalancer.planner.texts import money, percent
@@ -14,7 +16,7 @@ from rebalancer.planner.texts import money, percent
 
 def weighed(problem: Problem) -> tuple[Reason, ...]:
     """A line for each rule that makes a plan worth something else than penalty less costs."""
-    return (*_risk(problem), *_tax(problem))
+    return (*_risk(problem), *_tax(problem), *_stays(problem))
 
 
 def _risk(problem: Problem) -> Iterator[Reason]:
@@ -52,3 +54,16 @@ def _tax(problem: Problem) -> Iterator[Reason]:
                 "what is sold"
             )
             yield Reason("tax_ppm", text, policy.tax_rate_ppm)
+
+
+def _stays(problem: Problem) -> Iterator[Reason]:
+    """That LP positions stay as they are, where the planner would move them for a goal."""
+    lps = [target.position for target in problem.targets if target.kept]
+    goals = any(target.goal_ppm is not None for target in problem.targets)
+    if not lps or not goals or problem.policy.planner != "optimal" or exposures(problem):
+        return
+    if not goals_of(problem.targets, problem.policy):
+        why = "with multipliers the tokens alone make up for them"
+    else:
+        why = "what of them is staked, or in pools that cannot be used, leaves the goals no way"
+    yield Reason("lp_stays", f"{', '.join(lps)} stay as they are: {why}")

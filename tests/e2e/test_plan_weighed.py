@@ -69,6 +69,33 @@ def test_rebalance__what_is_bought_is_remembered_at_its_price(drifted: Workspace
     assert known["USDC"] == 10**18
 
 
+def test_exposures__liquidity_is_redeemed_where_a_goal_needs_it(drifted: Workspace) -> None:
+    """10 % of NAV is WETH in the pool, and no more than 4 % is wanted at all."""
+    text = drifted.portfolio.read_text()
+    start, end = text.index("positions:"), text.index("policy:")
+    goals = """targets_on: exposures
+positions:
+  - {token: WETH, target: 4%}
+  - {token: WBTC, target: 40%}
+  - {token: USDC, target: 56%}
+  - {lp: "uniswap_v2:WETH/USDC"}
+
+"""
+    drifted.portfolio.write_text(text[:start] + goals + text[end:])
+    drifted.edit(drifted.portfolio, "drift_aversion: 50%", "drift_aversion: 5000%")
+    drifted.edit(drifted.portfolio, "max_impact: 1%", "max_impact: 5%")
+    policy(drifted, "planner: optimal", "max_price_age: 10d")
+    document = drifted.run("plan", "--json").json
+    assert any("min_amount0" in leg for leg in document["plan"]["legs"])  # a removal
+    path = drifted.folder / "plan.json"
+    path.write_text(json.dumps(document))
+    done = drifted.run("plan", "--verify", str(path))
+    assert done.code == 0, done.out + done.err
+    assert drifted.run("rebalance", "--execute", "--json").json["executed"] is True
+    after = drifted.run("status", "--json").json["exposure_goals"]
+    assert max(abs(goal["drift_ppm"]) for goal in after) < 5_000
+
+
 def test_a_mistake_in_the_file_is_one_line(drifted: Workspace) -> None:
     policy(drifted, "risk: {volatilities: {WETH: 70%}}")
     done = drifted.run("plan")

@@ -39,6 +39,7 @@ from rebalancer.model import (
 from rebalancer.planner import decide
 from rebalancer.planner.bands import drifts
 from rebalancer.planner.benefit import penalty_down_e8
+from rebalancer.planner.explain import drifting
 from rebalancer.planner.exposure import exposures
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.metric import metric_of
@@ -174,6 +175,18 @@ def test_multipliers_and_pools_that_cannot_be_used_leave_it():
     off = replace(USDC_WETH, reserve0=USDC_WETH.reserve0 * 11 // 10)
     at = replace(TOO_MUCH, pairs=(off, WBTC_WETH))
     assert exposures(problem(at, position_targets(at, WANTED), planner="optimal")) is None
+
+
+def test_plan_says_why_lp_positions_stay():
+    def said(at: Snapshot, goals: Scheme, policy=BEST) -> list[str]:
+        return [reason.text for reason in drifting(inputs(at, goals, policy)).weighed]
+
+    assert said(TOO_MUCH, WANTED) == []
+    assert said(TOO_MUCH, WANTED, replace(BEST, planner="greedy")) == []
+    (staked,) = said(world(600_000, usdc=400_000, staked=83), WANTED)
+    assert staked.startswith(f"{LP} stay as they are: what of them is staked")
+    (leveraged,) = said(TOO_MUCH, replace(WANTED, multipliers=(("WETH", 2 * PPM),)))
+    assert "with multipliers the tokens alone make up for them" in leveraged
 
 
 def test_drifts_are_the_exposures_for_who_can_move_them():
