@@ -18,11 +18,10 @@ from rebalancer.errors import (
 from rebalancer.evm.roster import EndpointStatus
 from rebalancer.evm.rpc import RpcError
 from rebalancer.keeper import standing
-from rebalancer.keeper.gas import next_gas
+from rebalancer.keeper.gas import gas_figures
 from rebalancer.keeper.patient import Check, Patient
 from rebalancer.keeper.signing import Keys
 from rebalancer.model import UNREADABLE, format_units
-from rebalancer.planner.gas_correction import told
 from rebalancer.readers.inspect import inspect
 from rebalancer.readers.metadata import read_metadata
 from rebalancer.readers.snapshot import read_snapshot
@@ -217,10 +216,6 @@ def _gas_purse(patient: Patient) -> str | Check:
     return f"{enough}; above gas_reserve, {kept}, it counts as {reserve.wrapped.symbol}"
 
 
-def _gas_figures(patient: Patient) -> str:
-    return told(next_gas(patient.resolved, patient.book()))
-
-
 def _ledger(patient: Patient) -> str:
     return patient.ledger()
 
@@ -237,7 +232,7 @@ _CHECKS: tuple[tuple[str, Callable[[Patient], str | Check]], ...] = (
     ("allowances", standing.allowances),
     ("key", _key),
     ("gas purse", _gas_purse),
-    ("gas figures", _gas_figures),
+    ("gas figures", gas_figures),
     ("lane", standing.lane),
     ("ledger", _ledger),
     ("claim", standing.claim),

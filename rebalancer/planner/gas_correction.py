@@ -78,6 +78,11 @@ def _median_ppm(used_and_planned: Sequence[tuple[int, int]]) -> int | None:
     return ratios[middle] if len(ratios) % 2 else -(-(ratios[middle - 1] + ratios[middle]) // 2)
 
 
+def is_at_bound(correction: GasCorrection) -> bool:
+    """Whether batches use so much more or less than planned that the rest is not believed."""
+    return not LEAST_EXECUTION_PPM < correction.execution_ppm < MOST_EXECUTION_PPM
+
+
 def told(planned: PlannedGas) -> str:
     """Where a plan's gas comes from, in words."""
     by = planned.correction

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from ledger_world import (
@@ -21,8 +22,10 @@ from ledger_world import (
 )
 
 from rebalancer.config.load import load_portfolio
+from rebalancer.config.portfolio import ResolvedPortfolio
 from rebalancer.keeper.circumstances import circumstances
-from rebalancer.keeper.gas import next_gas
+from rebalancer.keeper.gas import gas_figures, next_gas
+from rebalancer.keeper.patient import Check, Patient
 from rebalancer.ledger.gas_history import gas_samples
 from rebalancer.ledger.store import Ledger
 from rebalancer.model import (
@@ -231,3 +234,49 @@ def test_circumstances__who_approves_nothing_plans_no_approvals(tmp_path: Path, 
     assert found.gas is not None
     assert found.gas.units(LEGS) == found.gas.execution(LEGS) == usual.execution(LEGS)
     assert usual.approvals(LEGS) > 0
+
+
+@pytest.mark.parametrize(("used_times", "warns"), [(1, False), (2, True)])
+def test_doctor__warns_where_the_figures_do_not_fit(
+    ledger: Ledger, used_times: int, warns: bool
+) -> None:
+    made = load_portfolio(ROOT / "portfolio.example.yaml", ROOT / "networks.yaml")
+    for number in (100, 200, 300):
+        plan = decide(ledger, number, made.portfolio.name)
+        run = signed("execute", number)
+        ledger.store_bundle(plan, bundle(plan, run))
+        ledger.record_sent(run.tx_hash)
+        gas = made.network.gas_schedule(a.token for a in snapshot().balances)
+        used = gas.execution(plan.legs) * used_times
+        only = (GasComponent("execution", used),)
+        whole = executed(plan, run, number + 1)
+        ledger.record_outcome(replace(whole, gas_used=used, components=only))
+    found = gas_figures(patient(made, ledger))
+    assert isinstance(found, Check) == warns
+    if isinstance(found, Check):
+        assert found.warning
+        assert found.ok
+        assert "corrected x1.30" in found.detail
+        assert "networks.yaml" in found.hint
+    else:
+        assert found.startswith("planned from prague, corrected x1.00 (approvals x0.00) by 3 ")
+
+
+def patient(made: ResolvedPortfolio, book: Ledger) -> Patient:
+    """One of whom nothing but the ledger is looked at."""
+
+    def nothing() -> None:
+        raise AssertionError("nobody asked for that")
+
+    ask: Any = nothing
+    return Patient(
+        rpc=ask,
+        resolved=made,
+        keys=ask,
+        ledger=ask,
+        book=lambda: book,
+        lane=ask,
+        kill_guard=ask,
+        lease=ask,
+        claim=ask,
+    )
