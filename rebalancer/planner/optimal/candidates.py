@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
 from rebalancer.planner.optimal.branch import Answer, Support
-from rebalancer.planner.optimal.chains import Chain, apart, chains_of, joined
-from rebalancer.planner.optimal.charging import IN, OUT, Gas, copied, of_support
+from rebalancer.planner.optimal.chains import Chain, apart
+from rebalancer.planner.optimal.charging import IN, OUT, Gas, copied, of_support, undecided
+from rebalancer.planner.optimal.feeding import feed
 from rebalancer.planner.optimal.graph import Graph, lay_out, share
 from rebalancer.planner.optimal.integers import Schedule, schedule
 from rebalancer.planner.optimal.newton import resting_prices
-from rebalancer.planner.optimal.relaxation import Trades, best_trades, worth
+from rebalancer.planner.optimal.relaxation import Trades, best_trades, first_prices, worth
 from rebalancer.planner.optimal.search import earnings
 from rebalancer.planner.optimal.statement import Statement
 from rebalancer.planner.optimal.supports import improve, solve_support
@@ -30,6 +32,8 @@ _UNITS = 4
 _RING_TRIES = 40
 #: Halvings that fit a support to what may be sold.
 _HALVINGS = 40
+#: How often who feeds whom is changed: at least, and together for all pools of a small problem.
+_FEWEST_CHANGES, _CHANGED_POOLS = 6, 120
 #: How often what floored legs lack of what is owed is asked for again.
 _TOP_UPS = 3
 
@@ -39,13 +43,14 @@ class Candidate:
     """A support to try on a graph, which may have tighter limits than the problem.
 
     ``chains`` are pools that feed each other, each as one pool of the graph. ``value`` is what the
-    floats promise, in shares of NAV.
+    floats promise, in shares of NAV; no more than ``most_sold`` of it is sold net.
     """
 
     graph: Graph
     gas: Gas
     support: Support
     chains: tuple[Chain, ...] = ()
+    most_sold: float = inf
 
     @property
     def value(self) -> float:
@@ -55,24 +60,29 @@ class Candidate:
 def candidates(made: Statement, answer: Answer) -> list[Candidate]:
     """The supports of a search, with room for integers, within what may be sold."""
     graph = _with_room(made, answer.graph)
-    found = [Candidate(graph, answer.gas, support) for support in answer.supports]
+    most = inf if made.max_sold_e8 is None else made.max_sold_e8 / made.nav_e8 * (1 - _ROOM)
+    supports = answer.supports
+    if not supports and answer.bound > answer.hold:
+        supports = (_holding(graph, answer.hold),)
+    found = [Candidate(graph, answer.gas, x, most_sold=most) for x in supports]
     if made.max_sold_e8 is None:
         return found
-    most = made.max_sold_e8 / made.nav_e8 * (1 - _ROOM)
-    fits = [_fitted(candidate, most) for candidate in found]
+    fits = [_fitted(candidate) for candidate in found]
     return [candidate for candidate in fits if candidate is not None]
 
 
 def with_chains(answer: Answer, candidate: Candidate) -> Iterator[Candidate]:
-    """The candidate with pools joined of which one can feed the other with a position."""
+    """The candidate with pools that feed others, and what else is better then."""
     graph, support = candidate.graph, candidate.support
-    trades = _solved(candidate)
-    for chains in chains_of(graph, support.choices, trades):
-        joint, gas, choices = joined(graph, candidate.gas, support.choices, chains)
-        prices = support.prices.copy()
-        value = solve_support(joint, gas, choices, prices)
-        if value > answer.hold:
-            yield Candidate(joint, gas, Support(choices, prices, value), chains)
+    tries = max(_FEWEST_CHANGES, _CHANGED_POOLS // max(graph.gamma.size, 1))
+    found = feed(graph, candidate.gas, support.choices, support.prices, tries)
+    if not found.chains:
+        return
+    fed = Support(found.choices, found.prices, found.value)
+    made = replace(candidate, graph=found.graph, gas=found.gas, support=fed, chains=found.chains)
+    fits = made if made.most_sold == inf else _fitted(made)
+    if fits is not None and fits.value > answer.hold:
+        yield fits
 
 
 def legs_of(made: Statement, candidate: Candidate) -> tuple[Schedule, Trades]:
@@ -107,7 +117,10 @@ def shortened(candidate: Candidate, most: int) -> Candidate:
     graph, support = candidate.graph, candidate.support
     choices, prices, value = copied(support.choices), support.prices.copy(), support.value
     edge, stake, _, _ = choices
-    while (edge == IN).sum() + (stake == IN).sum() > most:
+    chained = [(chain.ways[0], len(chain.ways) - 1) for chain in candidate.chains]
+    while (edge == IN).sum() + (stake == IN).sum() + sum(
+        more for first, more in chained if edge[first] == IN
+    ) > most:
         earned, moved = earnings(graph, of_support(graph, candidate.gas, choices), prices)
         states, earns = (edge, earned) if (edge == IN).any() else (stake, moved)
         least = np.where(states == IN, earns, np.inf).argmin()
@@ -151,6 +164,11 @@ def calm_kappa_ppm(made: Statement, graph: Graph) -> int | None:
     return max(int(made.kappa_ppm * 0.9 / falls), 1)
 
 
+def _holding(graph: Graph, hold: float) -> Support:
+    """Nothing used: what is only worth while when fed is found from here."""
+    return Support(undecided(graph, OUT), first_prices(graph), hold)
+
+
 def _with_room(made: Statement, graph: Graph) -> Graph:
     """Limits a hair tighter, where floored legs would else break them.
 
@@ -182,8 +200,8 @@ def sold(graph: Graph, trades: Trades) -> float:
     return float(np.maximum(gone, 0.0)[graph.stiff > 0].sum())
 
 
-def _fitted(candidate: Candidate, most: float) -> Candidate | None:
-    """At the toll at which just ``most`` is sold; None where even the highest leaves more."""
+def _fitted(candidate: Candidate) -> Candidate | None:
+    """At the toll at which just the most is sold; None where even the highest leaves more."""
 
     def at(toll: float) -> Candidate | None:
         graph = candidate.graph._replace(toll=toll)
@@ -192,7 +210,7 @@ def _fitted(candidate: Candidate, most: float) -> Candidate | None:
         value = solve_support(graph, candidate.gas, choices, prices)
         trades = best_trades(graph, of_support(graph, candidate.gas, choices), prices)
         gone = sold(graph, trades)
-        if gone > most or not np.isfinite(value):
+        if gone > candidate.most_sold or not np.isfinite(value):
             return None
         support = Support(choices, prices, value + toll * gone)
         return replace(candidate, graph=graph, support=support)

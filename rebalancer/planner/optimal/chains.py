@@ -2,7 +2,8 @@
 
 Two pools of which one is paid all that the other pays are a pool again: with reserves
 ``R_b R_ka / M`` and ``g_k R_ja R_kc / M``, ``M = R_ka + g_k R_ja``, and the first one's fee (the
-notation of ``through``). So a support whose pools are joined is solved like any other.
+notation of ``through``). So a support whose pools are joined is solved like any other. What is set
+aside for slippage of an output between is kept back of the last one instead.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from rebalancer.planner.optimal.relaxation import Trades
 
 #: A direction of a pool: its number and the side that is sold.
 Way = tuple[int, int]
+#: Room that floats leave to the integers of a pool that is fed up to its limit.
+_ROOM = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def joined(
         gamma=graph.gamma.copy(),
         reach=graph.reach.copy(),
     )
-    full, choices = gas.full.copy(), copied(choices)
+    full, touch, choices = gas.full.copy(), gas.touch.copy(), copied(choices)
     for chain in chains:
         (first, give), *further = chain.ways
         r_in, r_out = graph.reserve[first, give], graph.reserve[first, 1 - give]
@@ -75,19 +78,26 @@ def joined(
         for k, take in further:
             r_ka, r_c, gamma_k = graph.reserve[k, take], graph.reserve[k, 1 - take], graph.gamma[k]
             most_k = r_ka * (graph.reach[k, take] - 1.0) / gamma_k
+            most_k *= 1.0 - _ROOM
             if most_k < r_out:  # what pays so much
                 most = min(most, most_k * r_in / (gamma * (r_out - most_k)))
             middle = r_ka + gamma_k * r_out
             r_in, r_out = r_in * r_ka / middle, gamma_k * r_out * r_c / middle
+            full[first] += full[k] - gas.chained + touch[end]
+            full[k] = touch[end] = 0.0
             end = graph.token[k, 1 - take]
-            full[first] += full[k] - gas.chained
-            full[k] = 0.0
             choices.edge[k] = OUT
+            graph.reach[k] = 1.0
+        start = graph.token[first, give]
+        if end == start:
+            most = min(most, max(float(graph.held[start]), 0.0))
         graph.token[first, 1 - give] = end
-        graph.reserve[first, give], graph.reserve[first, 1 - give] = r_in, r_out
+        graph.reserve[first, give] = r_in
+        graph.reserve[first, 1 - give] = r_out * (1.0 - graph.setaside) ** len(further)
         graph.reach[first, give] = 1.0 + gamma * most / r_in
+        graph.reach[first, 1 - give] = 1.0
         choices.edge[first, 1 - give] = OUT
-    return graph, gas._replace(full=full), choices
+    return graph, gas._replace(full=full, touch=touch), choices
 
 
 def apart(graph: Graph, trades: Trades, chains: tuple[Chain, ...]) -> Trades:

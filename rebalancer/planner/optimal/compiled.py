@@ -30,6 +30,7 @@ _KERNEL = (
     "through",
     "search",
     "supports",
+    "links",
 )
 _TOGETHER = ("compiled", "graph", *_KERNEL)
 

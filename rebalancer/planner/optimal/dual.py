@@ -75,16 +75,17 @@ def evaluate(
         gradient[b] += used * amount_out
         if second:
             p, q = max(a, b), min(a, b)
+            both = 2.0 if p == q else 1.0
             if t > 0.0:
                 bend = used * graph.reserve[k, 1 - side] / (2.0 * t)
                 out = x[b] - graph.setaside
                 hessian[a, a] += bend * out / (x[a] * x[a])
                 hessian[b, b] += bend / out
-                hessian[p, q] -= bend / x[a]
+                hessian[p, q] -= both * bend / x[a]
             if sharp > 0.0:
                 hessian[a, a] += sharp * amount_in * amount_in
                 hessian[b, b] += sharp * amount_out * amount_out
-                hessian[p, q] -= sharp * amount_in * amount_out
+                hessian[p, q] -= both * sharp * amount_in * amount_out
     return value, exact
 
 

@@ -120,6 +120,14 @@ def improve(graph: Graph, gas: Gas, choices: Choices, x: Floats, tries: int) -> 
     return best
 
 
+@compiled
+def surplus_of(graph: Graph, gas: Gas, choices: Choices, x: Floats) -> Floats:
+    """What changing each item might gain, by number; where that is not so, what it loses."""
+    found = np.empty(choices.edge.size + choices.stake.size + choices.sale.size)
+    _surplus(graph, gas, choices, x, found)
+    return found
+
+
 @inner
 def _turn(states: States, item: int) -> None:
     """Use what is not used, or the other way round."""
