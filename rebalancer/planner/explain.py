@@ -138,6 +138,8 @@ def why(inputs: Inputs) -> tuple[Step, ...]:
     cost, benefit = appraisal.gate_cost_e8, appraisal.benefit_e8
     text = f"It would cost {money(cost, numeraire)} and remove {money(benefit, numeraire)}"
     text += " of drift penalty"
+    if appraisal.costs.beside_e8:
+        text += "; tax and the reserve for slippage are in it"
     if appraisal.trading_cost_e8 > appraisal.costs.total_e8:
         text += "; what pools off the oracle seem to give is not counted"
     weighed = gate or (Reason("benefit_e8", text, benefit, cost),)

@@ -36,6 +36,7 @@ from rebalancer.model import (
 )
 from rebalancer.planner.aside import Tier, cost_of, reserve_e8, tax_e8, tax_tiers
 from rebalancer.planner.costs import appraise, cost_gate
+from rebalancer.planner.explain import why
 from rebalancer.planner.inputs import Inputs
 from rebalancer.planner.optimal.verify import verify
 from rebalancer.planner.optimal_problem import stated
@@ -194,6 +195,14 @@ def test_a_withdrawal_is_raised_whatever_the_tax():
         bought = next(change.raw for change in plan.net if change.token == USDC)
         assert bought >= worth(USDC, 120_000).raw
         assert plan.costs.tax_e8 > 0
+
+
+def test_why_says_that_both_are_in_the_cost():
+    inputs = Inputs(AT, TARGETS, replace(POLICY, slippage_reserve_ppm=500), None)
+    said = [answer.text for step in why(inputs) for answer in step.answers]
+    assert len([text for text in said if "tax and the reserve for slippage are in it" in text]) == 1
+    plain = replace(inputs, policy=POLICY)
+    assert not [a for step in why(plain) for a in step.answers if "reserve" in a.text]
 
 
 @pytest.mark.parametrize("rules", BOTH)
