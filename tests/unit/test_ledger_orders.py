@@ -275,5 +275,5 @@ def test_found_by_its_beginning__or_the_one_at_work(ledger: Ledger) -> None:
     assert find_order(ledger, "main", order_id[:8].upper()).order_id == order_id
     with pytest.raises(ConfigError, match="too short"):
         find_order(ledger, "main", order_id[:7])
-    with pytest.raises(ConfigError, match="no order of .* begins with"):
+    with pytest.raises(ConfigError, match=r"no order of .* begins with"):
         find_order(ledger, "main", "0" * 8)
