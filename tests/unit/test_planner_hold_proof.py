@@ -18,6 +18,7 @@ from planner_world import (
 )
 
 from rebalancer.model import E8, PPM, Circumstances, Hold, Reason, Rebalance, Snapshot, to_json
+from rebalancer.planner import optimal_proposer
 from rebalancer.planner.costs import appraise
 from rebalancer.planner.explain import why
 from rebalancer.planner.greedy import GreedyProposer
@@ -74,6 +75,18 @@ def test_a_hold_of_a_plan_that_breaks_a_limit_says_what_is_forgone() -> None:
     free = inputs(FAR, max_cost_ppm=PPM).decide()[1]
     assert isinstance(free, Rebalance)
     assert said.measured >= free.plan.benefit_e8 - free.plan.costs.total_e8 - E8
+    assert said.measured > 1_000 * E8
+
+
+def test_a_hold_for_want_of_a_plan_within_limits_says_it_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(optimal_proposer, "_broken_cap", lambda *_: "it breaks one")
+    decision = held(inputs(FAR, max_cost_ppm=PPM))
+    assert "within_limits" in [reason.code for reason in decision.reasons]
+    said = bound(decision.reasons)
+    assert said is not None
+    assert said.measured is not None
     assert said.measured > 1_000 * E8
 
 
