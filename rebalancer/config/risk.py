@@ -43,7 +43,7 @@ class RiskSpec(Strict):
 
     def _check_covariance(self) -> None:
         """Refuse what cannot be: some mix of the tokens would have a negative variance."""
-        from rebalancer.planner.optimal.covariance import drift_metric
+        from rebalancer.planner.optimal.covariance import checked
 
         own = self.volatilities
         if not any(own.values()):
@@ -53,7 +53,7 @@ class RiskSpec(Strict):
             a, b = _both(key)
             matrix[a, b] = matrix[b, a] = rho / 1e6 * own[a] * own[b]
         try:
-            drift_metric(list(own), [[matrix.get((a, b), 0.0) for b in own] for a in own])
+            checked(len(own), [[matrix.get((a, b), 0.0) for b in own] for a in own])
         except PlanError:
             raise ValueError(
                 "the correlations contradict each other: some mix of these tokens would have a "

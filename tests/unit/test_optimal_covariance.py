@@ -10,7 +10,7 @@ from optimal_world import market, oracle
 
 from rebalancer.errors import PlanError
 from rebalancer.planner.optimal.certificate import certificate, plan
-from rebalancer.planner.optimal.covariance import RIDGE, drift_metric
+from rebalancer.planner.optimal.covariance import RIDGE, _eigen, drift_metric
 from rebalancer.planner.optimal.graph import lay_out
 from rebalancer.planner.optimal.relaxation import relax
 from rebalancer.planner.optimal.statement import Factor, Statement
@@ -45,6 +45,31 @@ def test_no_covariance_between_equals_is_the_plain_penalty() -> None:
     weights, factors = drift_metric(KEYS, 0.09 * np.eye(4))
     assert set(weights.values()) == {1_000_000}
     assert factors == ()
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 30])
+def test_eigenvectors_are_those_of_the_matrix_whatever_the_machine(count: int) -> None:
+    """Tokens of three kinds, all alike within a kind: most eigenvalues are there many times."""
+    kinds = np.arange(count) % 3
+    matrix = 0.5 * (kinds[:, None] == kinds) + 0.3 * np.eye(count) + 0.2
+    values, vectors = _eigen(matrix)
+    assert vectors @ np.diag(values) @ vectors.T == pytest.approx(matrix, abs=1e-13)
+    assert vectors.T @ vectors == pytest.approx(np.eye(count), abs=1e-13)
+    assert values == pytest.approx(np.linalg.eigvalsh(matrix), abs=1e-13)
+    assert list(values) == sorted(values)
+
+
+def test_the_loads_of_tokens_that_are_alike_are_these_on_every_machine() -> None:
+    matrix = np.full((4, 4), 0.7 * 0.81)
+    matrix[np.diag_indices(4)] = 0.81
+    matrix[3] = matrix[:, 3] = 0.0
+    weights, factors = drift_metric(KEYS, matrix)
+    assert set(weights.values()) == {1_000}
+    assert [tuple(load for _, load in factor.loads) for factor in factors] == [
+        (446_654, -446_654, 0, 0),
+        (-257_876, -257_876, 515_752, 0),
+        (1_032_634, 1_032_634, 1_032_634, 0),
+    ]
 
 
 def with_covariance(made: Statement, matrix: np.ndarray) -> Statement:
