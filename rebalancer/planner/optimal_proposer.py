@@ -82,7 +82,7 @@ class OptimalProposer:
             made = without(made, everything if fault or not alone else alone)
             best = instead(best, _best(made))
         reason = Reason("within_limits", f"No plan keeps every limit: {fault or 'too little'}")
-        return Proposal((), (*named, reason, *excluded))
+        return Proposal((), (*named, reason, *excluded), _proof(best))
 
 
 def _smaller(problem: Problem, best: Planned) -> Iterator[Proposal]:
