@@ -15,9 +15,9 @@ from rebalancer.planner.optimal.statement import Statement
 
 #: What a search may take: nodes times assets and pools, to which the time of a node is about
 #: proportional.
-_WORK = 25_000
-#: A search has that many nodes in any case.
-_LEAST_NODES = 40
+_WORK = 60_000
+#: A search has that many nodes in any case, and no more than so many.
+_LEAST_NODES, _MOST_NODES = 40, 1_500
 #: The gap that is good enough: half a basis point of what is traded, and never less than a tenth of
 #: a cent.
 _GAPS_OF_TRADED, _LEAST_GAP_E8 = 20_000, 100_000
@@ -45,7 +45,7 @@ def quick(made: Statement) -> Planned:
 
 def most_nodes(made: Statement) -> int:
     """How many nodes a search of ``made`` may have."""
-    return max(_WORK // _size(made), _LEAST_NODES)
+    return min(max(_WORK // _size(made), _LEAST_NODES), _MOST_NODES)
 
 
 def sold_e8(planned: Planned) -> int:

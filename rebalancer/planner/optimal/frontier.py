@@ -17,7 +17,7 @@ from rebalancer.planner.optimal.certificate import Planned
 _GIVEN_AWAY = 0.1
 #: What all leaves together may take: bytes of prices, and assets and pools to be summed over anew
 #: by whoever checks them, which takes some fifty microseconds each.
-_MOST_BYTES, _MOST_SUMMED = 200_000, 8_000
+_MOST_BYTES, _MOST_SUMMED = 200_000, 12_000
 #: Bytes of a price, and of what names a leaf and the decision above it.
 _PRICE_BYTES, _LEAF_BYTES = 20, 160
 

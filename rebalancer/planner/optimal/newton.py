@@ -22,6 +22,9 @@ _POLISH_STEPS = 20
 #: Steps beyond what g can tell: they bring the trades, which g depends on in second order only, in
 #: line with each other.
 _TRUSTED_STEPS = 3
+#: At a kink of g, where what is sold jumps from nothing to its least, steps promise what they do
+#: not keep: so many that gain little, and so small a part of what they promise, are enough.
+_STALLED_STEPS, _LITTLE, _KEPT = 3, 1e-9, 1e-2
 #: Keep at least this share of a price in one step: g has no meaning below 0.
 _KEEP = 0.05
 #: A curvature below this share of the typical one cannot be stepped by.
@@ -71,7 +74,7 @@ def minimise(
     gradient, step, tried = np.empty(size), np.empty(size), np.empty(size)
     hessian, none = np.empty((size, size)), np.empty((0, 0))
     flat = 1.0 / graph.kappa
-    exact, decrement, steps, polished, trusted = inf, inf, 0, 0, 0
+    exact, decrement, steps, polished, trusted, stalled = inf, inf, 0, 0, 0, 0
     if most_steps == 0:
         _, exact = evaluate(graph, case, mu, x, best, gradient, none)
         return exact, steps, decrement
@@ -119,6 +122,10 @@ def minimise(
             break
         for i in range(size):
             x[i] = tried[i]
+        if value - now < min(_KEPT * decrement, _LITTLE):
+            stalled += 1
+            if stalled > _STALLED_STEPS:
+                break
     if stale:
         _, exact = evaluate(graph, case, mu, x, best, gradient, none)
     return exact, steps, decrement
