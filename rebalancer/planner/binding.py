@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rebalancer.model import PPM, Leg, PairState, Policy, Reason, SwapLeg, Token, mul_div_down
 from rebalancer.planner.market import hop_impact_ppm, pool_share_ppm, swap_hops
 from rebalancer.planner.problem import Problem
-from rebalancer.planner.targets import aims, stuck_positions
+from rebalancer.planner.targets import aims
 from rebalancer.planner.texts import money, percent, told_apart
 from rebalancer.planner.wallet import net_moves, value_down
 
@@ -22,10 +22,15 @@ _NEARLY, _ROUNDED_PPM = 10_000, 2
 
 
 def binding(
-    problem: Problem, made: Statement, planned: Planned, legs: Sequence[Leg]
+    problem: Problem,
+    made: Statement,
+    planned: Planned,
+    legs: Sequence[Leg],
+    stuck: Set[Token],
 ) -> tuple[Reason, ...]:
     """Every limit that the plan goes to: per trade, per day, and of each pool."""
-    return (*_of_amounts(problem, made, planned), *_of_pools(problem, legs))
+    off_e8 = _off_e8(problem, legs, stuck)
+    return (*_of_amounts(problem, made, planned), *_of_pools(problem, legs, off_e8))
 
 
 def _of_amounts(problem: Problem, made: Statement, planned: Planned) -> Iterator[Reason]:
@@ -56,9 +61,9 @@ def _of_amounts(problem: Problem, made: Statement, planned: Planned) -> Iterator
             yield Reason("max_turnover_e8", text, sold, made.max_sold_e8)
 
 
-def _of_pools(problem: Problem, legs: Sequence[Leg]) -> Iterator[Reason]:
+def _of_pools(problem: Problem, legs: Sequence[Leg], off: Mapping[Token, int]) -> Iterator[Reason]:
     """The pools that take no more, and how far from its target that leaves what they trade."""
-    snapshot, off = problem.snapshot, _off_e8(problem, legs)
+    snapshot = problem.snapshot
     for _, leg, start, now in swap_hops(snapshot, legs):
         far = "".join(
             f"; {token.symbol} stays {money(abs(off[token]), snapshot.numeraire)} "
@@ -127,11 +132,11 @@ def _measured(
         )
 
 
-def _off_e8(problem: Problem, legs: Sequence[Leg]) -> dict[Token, int]:
+def _off_e8(problem: Problem, legs: Sequence[Leg], stuck: Set[Token]) -> dict[Token, int]:
     """How far above the value that it should have each token that can be traded ends."""
     snapshot, net = problem.snapshot, net_moves(legs)
     off = {}
-    for aim in aims(problem, stuck_positions(problem)):
+    for aim in aims(problem, stuck):
         raw = net.get(aim.token, 0)
         change = value_down(snapshot, aim.token, abs(raw))
         off[aim.token] = aim.value_e8 + (change if raw > 0 else -change) - aim.full_e8

@@ -177,11 +177,16 @@ def _at_most(pool: Pool, leg: Swap, share_ppm: int) -> Pool:
 
 
 def among(made: Statement, pools: set[str]) -> Statement:
-    """The problem with these pools alone; other LP positions stay as they are."""
-    return replace(
-        without(made, {stake.key for stake in made.stakes if stake.pool not in pools}),
-        pools=tuple(pool for pool in made.pools if pool.key in pools),
-    )
+    """The problem with these pools alone; other LP positions stay as they are.
+
+    So do assets that none of them trades: without factors each counts on its own, so they are left
+    out, which takes a fraction of the time. What a plan is worth is the same but for a constant.
+    """
+    rest = without(made, {stake.key for stake in made.stakes if stake.pool not in pools})
+    kept = tuple(pool for pool in made.pools if pool.key in pools)
+    traded = {key for pool in kept for key in (pool.asset0, pool.asset1)}
+    assets = tuple(a for a in rest.assets if a.key in traded or a.owed)
+    return replace(rest, pools=kept, assets=rest.assets if made.factors else assets)
 
 
 def instead(best: Planned, other: Planned) -> Planned:

@@ -69,7 +69,7 @@ class OptimalProposer:
             fault, left = _broken_cap(problem, legs), _left_behind(problem, legs)
             alone = _small_stakes(problem, made, legs)
             if fault is None and not left and not alone:
-                cuts = (*fitted.limits, *binding(problem, made, fitted.planned, legs))
+                cuts = (*fitted.limits, *binding(problem, made, fitted.planned, legs, stuck))
                 if not legs:
                     cuts = (*cuts, *kept_from_trading(problem, made, solved))
                 limits = (*named, *cuts, *dropped(best), *kept, *excluded)

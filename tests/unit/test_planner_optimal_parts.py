@@ -25,8 +25,9 @@ from planner_world import (
 from rebalancer.model import E8, PPM, Hold, Rebalance, Target, Token, to_json
 from rebalancer.planner.batch import batch_size
 from rebalancer.planner.optimal import effort
+from rebalancer.planner.optimal.statement import Factor
 from rebalancer.planner.optimal.verify import verify
-from rebalancer.planner.optimal_parts import shares
+from rebalancer.planner.optimal_parts import among, shares
 from rebalancer.planner.optimal_problem import stated
 from rebalancer.planner.trades import MAX_ENTRIES, MAX_WATCHED
 
@@ -256,6 +257,21 @@ def test_what_gains_least_is_left_out_until_a_batch_takes_the_plan(sellers, buye
     ]
     assert min(ways) > 0.8
     assert verify(decision.plan.certificate)
+
+
+@pytest.mark.usefixtures("_dollars")
+def test_a_problem_of_few_pools_knows_only_what_they_trade_and_has_the_same_plan():
+    at, targets = star(15, 13)
+    made = stated(problem(at, targets, **BEST))
+    pools = {pool.key for pool in made.pools[::4]}
+    few, wide = among(made, pools), replace(made, pools=among(made, pools).pools)
+    assert len(few.assets) == len(pools) + 1 < len(wide.assets)
+    ours, theirs = effort.quick(few), effort.quick(wide)
+    assert ours.legs
+    assert abs(ours.gain_e8 - theirs.gain_e8) <= 10
+    # With factors no asset counts on its own, so all stay.
+    factor = Factor("all", tuple((asset.key, PPM) for asset in made.assets[:2]))
+    assert among(replace(made, factors=(factor,)), pools).assets == made.assets
 
 
 @pytest.mark.usefixtures("_dollars")

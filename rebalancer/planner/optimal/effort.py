@@ -13,11 +13,11 @@ from rebalancer.planner.optimal.certificate import Planned, plan
 from rebalancer.planner.optimal.legs import Swap
 from rebalancer.planner.optimal.statement import Statement
 
-#: What a search may take: nodes times assets and pools, to which the time of a node is about
-#: proportional.
-_WORK = 60_000
+#: What a search may take: nodes times what a node takes, which is about proportional to assets and
+#: pools, and to the cube of the assets, by which a Newton step goes, over so many.
+_WORK, _CUBES = 60_000, 1_000
 #: A search has that many nodes in any case, and no more than so many.
-_LEAST_NODES, _MOST_NODES = 40, 1_500
+_LEAST_NODES, _MOST_NODES = 20, 1_500
 #: The gap that is good enough: half a basis point of what is traded, and never less than a tenth of
 #: a cent.
 _GAPS_OF_TRADED, _LEAST_GAP_E8 = 20_000, 100_000
@@ -45,7 +45,8 @@ def quick(made: Statement) -> Planned:
 
 def most_nodes(made: Statement) -> int:
     """How many nodes a search of ``made`` may have."""
-    return min(max(_WORK // _size(made), _LEAST_NODES), _MOST_NODES)
+    node = _size(made) + len(made.assets) ** 3 // _CUBES
+    return min(max(_WORK // node, _LEAST_NODES), _MOST_NODES)
 
 
 def sold_e8(planned: Planned) -> int:

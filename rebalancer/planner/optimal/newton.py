@@ -26,8 +26,9 @@ _TRUSTED_STEPS = 3
 #: not keep: so many that gain little, and so small a part of what they promise, are enough.
 _STALLED_STEPS, _LITTLE, _KEPT = 3, 1e-9, 1e-2
 #: Where g falls in a straight line, by all that a step promises instead of half of it and as much
-#: at each, it has no least: what is to be sold has no pool. So many such steps show it.
-_STRAIGHT, _STRAIGHT_STEPS = 0.9, 6
+#: at each, it has no least: what is to be sold has no pool. So many such steps show it, but where
+#: something is owed: the price of that may have far to go.
+_STRAIGHT, _STRAIGHT_STEPS = 0.9, 15
 #: Keep at least this share of a price in one step: g has no meaning below 0.
 _KEEP = 0.05
 #: A curvature below this share of the typical one cannot be stepped by.
@@ -78,7 +79,10 @@ def minimise(
     hessian, none = np.empty((size, size)), np.empty((0, 0))
     flat = 1.0 / graph.kappa
     exact, decrement, steps, polished, trusted, stalled = inf, inf, 0, 0, 0, 0
-    before, straight = inf, 0
+    before, straight, most_straight = inf, 0, _STRAIGHT_STEPS
+    for i in range(n):
+        if graph.owed[i] > 0.0:
+            most_straight = most_steps
     if most_steps == 0:
         _, exact = evaluate(graph, case, mu, x, best, gradient, none)
         return exact, steps, decrement
@@ -132,7 +136,7 @@ def minimise(
                 break
         if value - now > _STRAIGHT * decrement > _STRAIGHT**2 * before:
             straight += 1
-            if straight > _STRAIGHT_STEPS:
+            if straight > most_straight:
                 break
         before = decrement
     if stale:
