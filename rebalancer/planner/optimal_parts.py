@@ -118,6 +118,28 @@ def without_gifts(problem: Problem, best: Planned) -> Part | None:
     return Part(instead(best, solved(among(best.statement, kept))), tuple(limits))
 
 
+def that_can_start(problem: Problem, best: Planned) -> Part:
+    """The best plan; where none that was found could be executed, the best without gifts.
+
+    Legs that take what pools seem to give away may run in circles that what the wallet holds cannot
+    start. Those of pools within their fee of the oracle do not.
+    """
+    if best.legs or not best.answer.supports:
+        return Part(best, ())
+    pairs = {pair.address.lower(): pair for pair in problem.snapshot.pairs}
+    near = {
+        pool.key
+        for pool in best.statement.pools
+        if off_oracle_ppm(problem.snapshot, pairs[pool.key]) <= pool.fee_ppm
+    }
+    found = instead(best, solved(among(best.statement, near)))
+    text = (
+        "Cut to pools no further off the oracle than their fee: the legs of better plans run in "
+        "circles that what the wallet holds cannot start"
+    )
+    return Part(found, (Reason("no_order", text),) if found.legs else ())
+
+
 def one_pool_each(problem: Problem, best: Planned) -> Part | None:
     """The best plan that sells a token for another in one pool; None where none sold too much.
 

@@ -21,6 +21,7 @@ from rebalancer.planner.optimal_parts import (
     one_pool_each,
     shares,
     solved,
+    that_can_start,
     without_gifts,
 )
 from rebalancer.planner.optimal_problem import stated, without
@@ -64,12 +65,17 @@ class OptimalProposer:
         kept = _out_of_reach(problem, stuck)
         best = _best(made)
         for _ in range(_MAX_ROUNDS):
-            fitted = in_a_batch(problem, best, lambda found: _legs(problem, found))
+            runs = that_can_start(problem, best)
+            fitted = in_a_batch(problem, runs.planned, lambda found: _legs(problem, found))
             legs = _legs(problem, fitted.planned)
             fault, left = _broken_cap(problem, legs), _left_behind(problem, legs)
             alone = _small_stakes(problem, made, legs)
             if fault is None and not left and not alone:
-                cuts = (*fitted.limits, *binding(problem, made, fitted.planned, legs, stuck))
+                cuts = (
+                    *runs.limits,
+                    *fitted.limits,
+                    *binding(problem, made, fitted.planned, legs, stuck),
+                )
                 if not legs:
                     cuts = (*cuts, *kept_from_trading(problem, made, solved))
                 limits = (*named, *cuts, *dropped(best), *kept, *excluded)

@@ -146,6 +146,24 @@ def test_a_deep_pool_off_the_oracle_does_not_keep_from_trading(skew_ppm, side):
     assert verify(decision.plan.certificate)["gap_e8"] > verify(plain.plan.certificate)["gap_e8"]
 
 
+def test_where_no_plan_found_can_be_executed_pools_near_the_oracle_are_used(monkeypatch):
+    thorough = effort.thorough
+
+    def in_circles(made):
+        found = thorough(made)
+        return replace(found, legs=(), realised_e8=found.hold_e8)
+
+    stale = pool(7, USDC, WETH, 5_000_000, amm="sushi", skew_ppm=15_000)
+    at = holding(60_000, 20_000, 20_000, pairs=(USDC_WETH, stale, WBTC_WETH))
+    monkeypatch.setattr(effort, "thorough", in_circles)
+    decision = decided(at, **BEST)
+    assert isinstance(decision, Rebalance), decision.reasons
+    assert stale.address not in {leg.pair for leg in decision.plan.legs}
+    (named,) = of(decision, "no_order")
+    assert "circles" in named.text
+    assert verify(decision.plan.certificate)["gap_e8"] > 0
+
+
 # --- limits by name ----------------------------------------------------------------------
 
 
