@@ -22,7 +22,6 @@ from scripts.bench.figure import Figure
 
 SIZES = ((8, 20), (20, 100), (50, 500))
 PEER = "cvxpy + Clarabel, with build"
-LIMIT_S = 0.95
 
 
 def instances(tokens: int, pools: int, count: int, **more: Any) -> list[Any]:
@@ -91,8 +90,8 @@ def no_trade() -> Iterator[Figure]:
 
 
 def with_gas() -> Iterator[Figure]:
-    from rebalancer.planner.optimal.branch import Limits
-    from rebalancer.planner.optimal.certificate import certificate, plan
+    from rebalancer.planner.optimal.certificate import certificate
+    from rebalancer.planner.optimal.effort import quick, sold_e8, thorough
     from rebalancer.planner.optimal.verify import verify
 
     for tokens, pools, count, unit, scale, target in (
@@ -101,20 +100,16 @@ def with_gas() -> Iterator[Figure]:
     ):
         taken, gaps, checked = [], [], []
         made = instances(tokens, pools, count)
-        plan(made[0], Limits(nodes=3))
+        quick(made[0])
         for statement in made:
             start = time.perf_counter()
-            basis_point = _traded_e8(plan(statement, Limits(nodes=1))) // 10_000
-            clock = time.perf_counter
-            start = clock()
-            limits = Limits(max(basis_point // 2, 1), 10**6, clock, start + LIMIT_S)
-            planned = plan(statement, limits)
-            taken.append(clock() - start)
+            planned = thorough(statement)
+            taken.append(time.perf_counter() - start)
             text = certificate(planned)
-            start = clock()
+            start = time.perf_counter()
             gap = verify(text)["gap_e8"]
-            checked.append(clock() - start)
-            gaps.append(gap * 10_000 / max(_traded_e8(planned), 1))
+            checked.append(time.perf_counter() - start)
+            gaps.append(gap * 10_000 / max(sold_e8(planned), 1))
         name = f"planner.plan_{tokens}_{pools}"
         yield Figure(name, round(median(taken) * scale, 3), unit, target)
         longest = target if tokens == 20 else None
@@ -122,18 +117,6 @@ def with_gas() -> Iterator[Figure]:
         yield Figure(name + "_gap", round(median(gaps), 4), "bp of traded", 1.0)
         yield Figure(name + "_gap_widest", round(max(gaps), 4), "bp of traded", 1.0)
         yield Figure(name + "_verify", round(median(checked) * 1e3, 1), "ms", None)
-
-
-def _traded_e8(planned: Any) -> int:
-    """Oracle value of what the wallet sells."""
-    assets = {a.key: a for a in planned.statement.assets}
-    return int(
-        sum(
-            leg.amount_in * assets[leg.sold].price_numerator // assets[leg.sold].price_denominator
-            for leg in planned.legs
-            if not leg.chained
-        )
-    )
 
 
 def against_one_path() -> Iterator[Figure]:

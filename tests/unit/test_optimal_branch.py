@@ -84,7 +84,9 @@ def test_the_optimum_is_that_of_all_subsets(seed: int) -> None:
     made = small(seed)
     answer = solve(made, Limits(gap_e8=CENT // 10, nodes=100_000))
     best = best_of_all_subsets(made)
-    assert abs(answer.value - best) * made.nav_e8 <= CENT
+    assert (answer.value - best) * made.nav_e8 >= -CENT
+    if not answer.fed:  # these subsets feed no pool by another
+        assert (answer.value - best) * made.nav_e8 <= CENT
     assert answer.upper >= best - 1e-13
 
 
@@ -123,8 +125,8 @@ def test_the_clock_stops_it() -> None:
     ticks = iter(range(1_000_000))
     made = market(0, 20, 100, gas=3.0, kappa=0.7)
     answer = solve(made, Limits(gap_e8=0, nodes=10**9, clock=lambda: next(ticks), until=25.0))
-    # Two nodes a tick, and a third of the ticks is left for the rest.
-    assert 20 <= answer.nodes <= 36
+    # Two nodes a tick, and a fifth of the ticks is left for the rest.
+    assert 20 <= answer.nodes <= 40
     assert answer.gap > 0
 
 

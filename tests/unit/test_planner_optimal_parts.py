@@ -100,7 +100,7 @@ def test_a_search_ends_by_what_it_trades_and_by_the_size_of_the_problem(monkeypa
 
 def test_a_larger_problem_has_fewer_nodes():
     made = stated(problem(holding()))
-    many = replace(made, pools=made.pools * 40)
+    many = replace(made, pools=made.pools * 200)
     assert effort.most_nodes(many) * 3 < effort.most_nodes(made)
 
 

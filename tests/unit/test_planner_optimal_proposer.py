@@ -274,3 +274,23 @@ def test_reset_optimal__prices_its_own_drift_and_proves_the_plan():
     kappa = json.loads(plan.certificate)["statement"]["kappa_ppm"]
     assert kappa == problem(AT, **BEST, **rules).policy.drift_aversion_ppm != 250_000
     assert WBTC in {a.token for a in plan.net}
+
+
+@pytest.mark.parametrize("nav", [10_000, 100_000, 1_000_000])
+@pytest.mark.parametrize("turnover_ppm", [1_000, 5_000, 10_000, 20_000, 50_000])
+def test_a_binding_max_turnover_is_kept_proved_and_no_worse_than_greedy(
+    turnover_ppm: int, nav: int
+) -> None:
+    at = holding(weth=nav * 60 // 100, wbtc=nav * 20 // 100, usdc=nav * 20 // 100)
+    limits = {"max_turnover_ppm": turnover_ppm, "drift_aversion_ppm": 250_000}
+    best, simple = decided(at, **(BEST | limits)), decided(at, **limits)
+    assert net_e8(best) >= net_e8(simple) - E8 // 100
+    if isinstance(best, Rebalance):
+        assert best.plan.certificate is not None
+        assert verify(best.plan.certificate)["gap_e8"] >= 0
+
+
+def net_e8(decision: object) -> int:
+    if not isinstance(decision, Rebalance):
+        return 0
+    return decision.plan.benefit_e8 - decision.plan.costs.total_e8

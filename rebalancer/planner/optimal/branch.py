@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,7 +21,10 @@ from rebalancer.planner.optimal.charging import (
     place,
     undecided,
 )
+from rebalancer.planner.optimal.fed import Fed
+from rebalancer.planner.optimal.feeding import feed
 from rebalancer.planner.optimal.graph import Floats, Graph, lay_out
+from rebalancer.planner.optimal.joint import joint, joint_prices
 from rebalancer.planner.optimal.relaxation import (
     Trades,
     best_trades,
@@ -34,13 +37,17 @@ from rebalancer.planner.optimal.rest import at_rest
 from rebalancer.planner.optimal.search import bound, pick
 from rebalancer.planner.optimal.statement import Statement
 from rebalancer.planner.optimal.supports import improve
+from rebalancer.planner.optimal.tree import Node, prove
 
 #: The width over which a bound is rounded off, as a share of the middling charge.
 _SMOOTH = 0.1
 #: How many changes of a support are tried, at the root and at every other node.
 _ROOT_TRIES, _NODE_TRIES = 200, 2
+#: How many changes of who feeds whom are tried of the best support, how many such plans are kept,
+#: and how far the prices of a node are moved to those of pools that are joined.
+_FED_TRIES, _MOST_FED, _PARTS = 6, 4, (1.0, 0.5, 0.25)
 #: The part of the time that is kept to prove what was found and to make integers of it.
-_KEPT = 0.35
+_KEPT = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,44 +78,6 @@ class Limits:
         return self.clock is not None and self.clock() >= self.until
 
 
-@dataclass(slots=True)
-class Node:
-    """A part of all plans: those within the decisions on the way to it.
-
-    ``upper`` is what its ``prices`` bound them by. Split by ``item`` in two, or a leaf; no plan of
-    it exceeds what its leaves have ``proved``.
-    """
-
-    prices: Floats
-    upper: float
-    proved: float = np.inf
-    item: int = -1
-    used: Node | None = None
-    unused: Node | None = None
-
-    def leaves(self) -> Iterator[Node]:
-        """The nodes that are not split."""
-        if self.used is None or self.unused is None:
-            yield self
-        else:
-            yield from self.used.leaves()
-            yield from self.unused.leaves()
-
-
-def prove(node: Node) -> None:
-    """Say of each node what its leaves prove; cut off what is below one that proves as much."""
-    node.proved = node.upper
-    if node.used is None or node.unused is None:
-        return
-    prove(node.used)
-    prove(node.unused)
-    below = max(node.used.proved, node.unused.proved)
-    if node.upper <= below:
-        node.item, node.used, node.unused = -1, None, None
-    else:
-        node.proved = below
-
-
 @dataclass(frozen=True, slots=True)
 class Support:
     """Pools and stakes to use, as IN and OUT, their prices, and what the plan is worth net."""
@@ -123,7 +92,8 @@ class Answer:
     """The best plan found, and how much better another can be; values in shares of NAV.
 
     ``supports`` are all good supports met, the best first: the integers of one may not be
-    executable. None of them is worth less than ``hold``; empty for a hold. ``bound`` is what no
+    executable. None of them is worth less than ``hold``; empty for a hold. Of those in ``fed`` some
+    pools feed others. ``bound`` is what no
     plan is worth more than, under a toll less than holding perhaps.
     """
 
@@ -133,13 +103,14 @@ class Answer:
     hold: float
     bound: float
     supports: tuple[Support, ...]
+    fed: tuple[Fed, ...]
     root: Node
     nodes: int
 
     @property
     def value(self) -> float:
         """What the best found is worth, holding included."""
-        return self.supports[0].value if self.supports else self.hold
+        return _most(self.hold, self.supports[:1], self.fed[:1])
 
     @property
     def upper(self) -> float:
@@ -155,6 +126,11 @@ class Answer:
         """The trades of a support, in shares of NAV."""
         case = of_support(self.graph, self.gas, support.choices)
         return best_trades(self.graph, case, support.prices)
+
+
+def _most(hold: float, supports: Sequence[Support], fed: Sequence[Fed]) -> float:
+    """What the best of these is worth."""
+    return max([hold, *(x.value for x in supports), *(x.value for x in fed)])
 
 
 def links_of(made: Statement, graph: Graph) -> Floats:
@@ -190,6 +166,7 @@ class _Search:
     mu: float
     links: Floats
     supports: list[Support] = field(default_factory=list)
+    fed: list[Fed] = field(default_factory=list)
     seen: set[bytes] = field(default_factory=set)
     nodes: int = 1
 
@@ -214,7 +191,7 @@ class _Search:
 
     @property
     def best(self) -> float:
-        return max([self.hold, *(s.value for s in self.supports[:1])])
+        return _most(self.hold, self.supports[:1], self.fed[:1])
 
     def run(self) -> Answer:
         choices = undecided(self.graph, OPEN)
@@ -244,7 +221,7 @@ class _Search:
                 states, at = place(child_choices, item)
                 states[at] = state
                 prices = node.prices.copy()
-                child = Node(prices, self._bound(child_choices, prices))
+                child = self._joint(child_choices, Node(prices, self._bound(child_choices, prices)))
                 if state == IN:
                     node.used = child
                 else:
@@ -263,6 +240,7 @@ class _Search:
             hold=self.hold,
             bound=root.proved,
             supports=found,
+            fed=tuple(self.fed),
             root=root,
             nodes=self.nodes,
         )
@@ -270,6 +248,28 @@ class _Search:
     def _bound(self, choices: Choices, prices: Floats, turns: int = 1) -> float:
         cutoff = self.best + self.tolerance
         return bound(self.graph, self.gas, choices, prices, self.mu, cutoff, turns)
+
+    def _joint(self, choices: Choices, node: Node) -> Node:
+        """The node at better prices, where pools have to feed each other."""
+        if node.upper <= self.best + self.tolerance or not (choices.approval == OUT).any():
+            return node
+        _, support = pick(self.graph, self.gas, choices, node.prices, self.mu)
+        found = joint(self.graph, self.gas, choices, support, node.prices)
+        if found is None:
+            return node
+        self._remember(found)
+        way = joint_prices(self.graph, found) - node.prices
+        for part in _PARTS:
+            prices = node.prices + part * way
+            other = Node(prices, self._bound(choices, prices, turns=0))
+            node = other if other.upper < node.upper else node
+        return node
+
+    def _remember(self, found: Fed) -> None:
+        """Keep a plan in which pools feed others, if there is none that is better."""
+        if found.chains and found.value > self.best:
+            self.fed.insert(0, found)
+            del self.fed[_MOST_FED:]
 
     def _try(self, choices: Choices, prices: Floats, tries: int) -> None:
         """Make the best of a support and remember it."""
@@ -288,6 +288,8 @@ class _Search:
         self.supports.append(Support(choices, prices, value))
         self.supports.sort(key=lambda s: -s.value)
         del self.supports[8:]
+        if value > self.hold and self.supports[0].prices is prices:
+            self._remember(feed(self.graph, self.gas, choices, prices, _FED_TRIES))
 
 
 def _key(choices: Choices) -> bytes:

@@ -15,6 +15,7 @@ import numpy as np
 from rebalancer.planner.optimal.branch import Answer, Support
 from rebalancer.planner.optimal.chains import Chain, apart
 from rebalancer.planner.optimal.charging import IN, OUT, Gas, copied, of_support, undecided
+from rebalancer.planner.optimal.fed import solved
 from rebalancer.planner.optimal.feeding import feed
 from rebalancer.planner.optimal.graph import Graph, lay_out, share
 from rebalancer.planner.optimal.integers import Schedule, schedule
@@ -65,6 +66,11 @@ def candidates(made: Statement, answer: Answer) -> list[Candidate]:
     if not supports and answer.bound > answer.hold:
         supports = (_holding(graph, answer.hold),)
     found = [Candidate(graph, answer.gas, x, most_sold=most) for x in supports]
+    for x in answer.fed:
+        fed = solved(graph, answer.gas, x.plain, x.chains, x.prices)
+        support = Support(fed.choices, fed.prices, fed.value)
+        found.append(Candidate(fed.graph, fed.gas, support, fed.chains, most))
+    found.sort(key=lambda x: -x.value)
     if made.max_sold_e8 is None:
         return found
     fits = [_fitted(candidate) for candidate in found]
@@ -132,7 +138,8 @@ def shortened(candidate: Candidate, most: int) -> Candidate:
 def around(made: Statement, candidate: Candidate, trades: Trades, pool: str) -> Iterator[Candidate]:
     """What to try where legs that run in a circle could not start at ``pool``.
 
-    Plan anew with no more in that pool than the wallet holds of what it sells, and without it.
+    Plan anew with no more in that pool than the wallet holds of what it sells, if it is more, and
+    without it.
     """
     graph, support = candidate.graph, candidate.support
     if candidate.chains:
@@ -141,7 +148,10 @@ def around(made: Statement, candidate: Candidate, trades: Trades, pool: str) -> 
     side = int(trades.side[k])
     held = max(float(graph.held[graph.token[k, side]]), 0.0)
     room = float(graph.gamma[k] * held / graph.reserve[k, side])
+    whole = float(graph.gamma[k] * trades.amount_in[k] / graph.reserve[k, side])
     for most in (1.0 + room * (1.0 - 1e-9), 1.0):
+        if 1.0 + whole <= most:
+            continue
         reach = graph.reach.copy()
         reach[k, side] = min(reach[k, side], most)
         limited = graph._replace(reach=reach)

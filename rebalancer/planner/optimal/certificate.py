@@ -11,7 +11,7 @@ import numpy as np
 
 from rebalancer.errors import PlanError
 from rebalancer.model import to_json, to_plain
-from rebalancer.planner.optimal.branch import Answer, Limits, Node, solve
+from rebalancer.planner.optimal.branch import Answer, Limits, solve
 from rebalancer.planner.optimal.candidates import (
     Candidate,
     around,
@@ -25,6 +25,7 @@ from rebalancer.planner.optimal.candidates import (
 from rebalancer.planner.optimal.exact import Refused, worth
 from rebalancer.planner.optimal.legs import Leg, Liquidity, Swap
 from rebalancer.planner.optimal.statement import Statement
+from rebalancer.planner.optimal.tree import Node
 from rebalancer.planner.optimal.verify import recompute, seal
 
 #: What the executor takes in one batch.
@@ -34,8 +35,9 @@ _PRICE_DECIMALS = 15
 _DIGITS = 50
 #: How many supports are turned into integers; more than a few only where legs run in circles.
 _MOST_SUPPORTS = 24
-#: How many are in any case, however late it is; and of how many pools of a circle each.
-_LEAST_SUPPORTS, _MOST_AROUND = 4, 6
+#: How many are in any case, however late it is; and of how many pools of a
+#: circle, of each and of all together.
+_LEAST_SUPPORTS, _MOST_AROUND, _MOST_RINGS = 4, 6, 40
 #: The search that a toll is tried with, and how often the range of tolls is halved.
 _QUICK, _TOLL_HALVINGS = Limits(nodes=1), 8
 
@@ -127,7 +129,7 @@ def _best(
     hold = _floor_worth(plain, ())
     best = Planned(made, (), (), (), hold or 0, hold or 0, answer)
     most_spared = float(answer.gas.approval.max(initial=0.0)) + answer.gas.chained
-    tried = 0
+    tried = rings = 0
     while waiting and tried < _MOST_SUPPORTS:
         if tried >= _LEAST_SUPPORTS and limits is not None and limits.late():
             break
@@ -150,8 +152,9 @@ def _best(
             waiting += with_chains(answer, candidate)
         if ring:
             best = replace(best, circles=tuple(sorted({*best.circles, *ring})))
-        for pool in ring[:_MOST_AROUND]:
+        for pool in ring[: min(_MOST_AROUND, _MOST_RINGS - rings)]:
             waiting += around(made, candidate, trades, pool)
+            rings += 1
         waiting.sort(key=lambda x: -x.value)
     return best
 

@@ -35,27 +35,35 @@ def chains_of(graph: Graph, choices: Choices, trades: Trades) -> Iterator[tuple[
 
     Each pool that takes a position is fed by the one that pays most nearly what it takes.
     """
-    links: list[dict[Way, Way]] = []
-    for i in range(graph.held.size):
-        takers = _ways(graph, choices, i, 0)
-        payers = _ways(graph, choices, i, 1)
-        if graph.stiff[i] == 0.0 or not 0 < len(takers) <= len(payers):
-            continue
-        found: dict[Way, Way] = {}
-        for taker in sorted(takers, key=lambda w: -trades.amount_in[w[0]]):
-            free = [p for p in payers if p not in found and p[0] != taker[0]]
-            if not free:
-                break
-            wanted = trades.amount_in[taker[0]]
-            gaps = [abs(float(trades.amount_out[payer[0]] - wanted)) for payer in free]
-            nearest = free[gaps.index(min(gaps))]
-            found[nearest] = taker
-        if len(found) == len(takers):
-            links.append(found)
+    positions = np.flatnonzero(graph.stiff > 0.0).tolist()
+    links = [found for i in positions if (found := _links(graph, choices, trades, i))]
     if len(links) > 1:
         yield _chains({payer: taker for found in links for payer, taker in found.items()})
     for found in links:
         yield _chains(found)
+
+
+def chains_over(
+    graph: Graph, choices: Choices, trades: Trades, assets: list[int]
+) -> tuple[Chain, ...]:
+    """What has to be joined where none of these assets is sold from the wallet."""
+    found = [_links(graph, choices, trades, i) for i in assets]
+    return _chains({payer: taker for links in found for payer, taker in links.items()})
+
+
+def _links(graph: Graph, choices: Choices, trades: Trades, i: int) -> dict[Way, Way]:
+    """Who feeds each pool that takes asset ``i``, none if there are too few that could."""
+    takers = _ways(graph, choices, i, 0)
+    payers = _ways(graph, choices, i, 1)
+    found: dict[Way, Way] = {}
+    for taker in sorted(takers, key=lambda w: -trades.amount_in[w[0]]):
+        free = [p for p in payers if p not in found and p[0] != taker[0]]
+        if not free:
+            return {}
+        wanted = trades.amount_in[taker[0]]
+        gaps = [abs(float(trades.amount_out[payer[0]] - wanted)) for payer in free]
+        found[free[gaps.index(min(gaps))]] = taker
+    return found
 
 
 def joined(

@@ -152,38 +152,47 @@ class _Fed:
 
     def losses(self, key: str) -> tuple[Decimal, list[tuple[_Way, Decimal]]]:
         """What is lost for sure, and by each open way, if ``key`` is not sold from the wallet."""
-        takers = [
-            way for way in self.ways if way.sold == key and not (way.open and way.left <= _DUST)
-        ]
+        takers = [x for x in self.ways if x.sold == key and (not x.open or x.left > _DUST)]
+        decided = [x for x in takers if not x.open]
         if not takers:
             return ZERO, []
-        payers = [way for way in self.ways if way.bought == key]
-        decided = any(not way.open for way in takers)
+        busy = {x.pool["key"] for x in decided}
+        payers = [x for x in self.ways if x.bought == key and x.pool["key"] not in busy]
+        pairs = {taker: self._pairs(taker, payers) for taker in takers}
+        least = {taker: min(found.values(), default=NEVER) for taker, found in pairs.items()}
         still = self._still(key)
-        # One more pays it than takes it, or none of it comes or goes.
-        rest = min(still, min((way.lacks for way in payers), default=NEVER))
-        sure, lost = rest if decided and len(takers) > 1 else ZERO, []
-        for taker in takers:
-            pairs = [
-                (payer.lacks + self._mismatch(payer, taker), payer)
-                for payer in payers
-                if payer.pool is not taker.pool
-            ]
-            if len(takers) == 1:
-                least = min(
-                    (pair + min(still, self._other(payers, x)) for pair, x in pairs), default=NEVER
-                )
-            else:
-                least = min((pair for pair, _ in pairs), default=NEVER)
-                least += ZERO if decided else rest / len(takers)
-            if taker.open:
-                lost.append((taker, least))
-            else:
-                sure += least
-        return sure, lost
 
-    def _other(self, payers: list[_Way], but: _Way) -> Decimal:
-        return min((way.lacks for way in payers if way is not but), default=NEVER)
+        def one_more(among: list[_Way]) -> Decimal:
+            """One more pays it, which then feeds none of these."""
+            return min(
+                (
+                    payer.lacks
+                    + sum(
+                        min((x for p, x in pairs[taker].items() if p is not payer), default=NEVER)
+                        for taker in among
+                    )
+                    for payer in payers
+                ),
+                default=NEVER,
+            )
+
+        if decided:
+            among = sum((least[taker] for taker in decided), ZERO)
+            sure = min(among + still, one_more(decided))
+            rest = sure - among if among < NEVER else still
+            return sure, [(x, max(least[x] - rest, ZERO)) for x in takers if x.open]
+        if len(takers) == 1:
+            return ZERO, [(x, min(least[x] + still, one_more([x]))) for x in takers]
+        rest = min(still, min((x.lacks for x in payers), default=NEVER)) / len(takers)
+        return ZERO, [(x, least[x] + rest) for x in takers]
+
+    def _pairs(self, taker: _Way, payers: list[_Way]) -> dict[_Way, Decimal]:
+        """What is lost if each of the payers feeds the taker."""
+        return {
+            payer: payer.lacks + self._mismatch(payer, taker)
+            for payer in payers
+            if payer.pool is not taker.pool
+        }
 
     def _mismatch(self, payer: _Way, taker: _Way) -> Decimal:
         """What the two earn less where the one takes all that the other pays.

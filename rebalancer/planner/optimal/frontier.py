@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rebalancer.planner.optimal.branch import Node
 from rebalancer.planner.optimal.certificate import Planned
+from rebalancer.planner.optimal.tree import Node
 
 #: How much of the proved gap may be given away for fewer leaves.
 _GIVEN_AWAY = 0.1

@@ -19,6 +19,8 @@ from rebalancer.planner.optimal.through import fed
 _STEPS = 8
 #: An approval is decided last, as deciding pools mostly decides it: what it adds counts this part.
 _LATE = 0.02
+#: The part of the greater of an item's two effects that counts.
+_GREATER = 0.3
 
 
 class Shared(NamedTuple):
@@ -170,7 +172,8 @@ def pick(graph: Graph, gas: Gas, choices: Choices, x: Floats, mu: float) -> tupl
     """The item to branch on, -1 for none, and the support that the prices ``x`` suggest.
 
     Branches where both ways are worth most: IN adds to what the bound has charged for the item, OUT
-    loses up to what it earns beyond its own charge; the lesser of the two counts.
+    loses up to what it earns beyond its own charge; the lesser of the two counts, and a part of the
+    greater.
     """
     edge, stake, sale = choices.edge, choices.stake, choices.sale
     case, unpaid, _ = charges(graph, gas, choices)
@@ -197,7 +200,8 @@ def pick(graph: Graph, gas: Gas, choices: Choices, x: Floats, mu: float) -> tupl
             added = case.charge[k, side] - used * shared.whole[k, side]
             added += unpaid.touch[a] + unpaid.touch[b] + min(shared.due[a], shared.lost[k, side])
             beyond = max(earned[k, side] - case.charge[k, side], 0.0)
-            score[2 * k + side] = min(added, beyond)
+            less, more = min(added, beyond), max(added, beyond)
+            score[2 * k + side] = less + _GREATER * more if less > 0.0 else 0.0
     for e in range(stake.shape[0]):
         for move in range(2):
             if best.moved[e, move] <= 0.0 or stake[e, move] == OUT:

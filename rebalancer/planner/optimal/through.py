@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from math import inf, sqrt
 
+import numpy as np
+
 from rebalancer.planner.optimal.case import Case
-from rebalancer.planner.optimal.charging import IN, OUT, Choices, Gas
+from rebalancer.planner.optimal.charging import IN, OPEN, OUT, Choices, Gas
 from rebalancer.planner.optimal.compiled import inner
 from rebalancer.planner.optimal.graph import Floats, Graph
 from rebalancer.planner.optimal.holdings import leaning
@@ -45,63 +47,93 @@ def fed(
     direction loses that takes it. ``approval`` is what is unpaid of each asset, ``whole`` what an
     OPEN direction costs at least, ``left`` what it earns beyond.
 
-    What a pool earns less because it takes or pays another amount than is best for it may be
-    counted at both ends, where both assets' approvals are unpaid: so there it counts half.
+    Where a pool that takes it is IN, the others are charged what they lose beyond the ``rest``.
     """
-    edge = choices.edge
-    takers, decided = 0, False
-    lack, second, first = inf, inf, -1
-    for at in range(gas.start[i], gas.start[i + 1]):
-        k = gas.around[at]
+    start, pools, edge = gas.start[i], gas.start[i + 1] - gas.start[i], choices.edge
+    takers, decided, lack = 0, False, inf
+    lacks, more = np.full(pools, inf), np.zeros(pools)  # of each that can pay it
+    for at in range(pools):
+        k = gas.around[start + at]
         take = 0 if graph.token[k, 0] == i else 1
+        give = 1 - take
         if edge[k, take] == IN or (edge[k, take] != OUT and left[k, take] > _DUST):
             takers += 1
             decided = decided or edge[k, take] == IN
-        give = 1 - take
-        if edge[k, give] == OUT:
-            continue
-        lacks = 0.0 if edge[k, give] == IN else max(whole[k, give] - earned[k, give], 0.0)
-        if lacks < lack:
-            lack, second, first = lacks, lack, k
-        elif lacks < second:
-            second = lacks
+        if edge[k, give] != OUT and edge[k, take] != IN:
+            missing = 0.0 if edge[k, give] == IN else whole[k, give] - earned[k, give]
+            lacks[at] = max(missing, 0.0)
+            lack = min(lack, lacks[at])
     if takers == 0:
         return 0.0
     still = _still(graph, gas, choices, case, x, i)
-    # One more pays it than takes it, or none of it comes or goes.
-    rest = min(still, lack)
-    sure = rest if decided and takers > 1 else 0.0
-    for at in range(gas.start[i], gas.start[i + 1]):
-        k = gas.around[at]
+    sure, rest = 0.0, still
+    if decided:
+        for at in range(pools):
+            k = gas.around[start + at]
+            take = 0 if graph.token[k, 0] == i else 1
+            if edge[k, take] == IN:
+                least, second, payer = _payers(graph, gas, approval, i, at, lacks, earned, x)
+                sure += least
+                if payer >= 0:
+                    more[payer] += second - least
+        # None of it comes or goes, or one more pays it, which then feeds none of these.
+        for at in range(pools):
+            rest = min(rest, lacks[at] + more[at])
+        sure += rest
+    for at in range(pools):
+        k = gas.around[start + at]
         take = 0 if graph.token[k, 0] == i else 1
-        is_in = edge[k, take] == IN
-        if not is_in and (edge[k, take] == OUT or not left[k, take] > _DUST):
+        if edge[k, take] != OPEN or not left[k, take] > _DUST:
             continue
-        end = approval[graph.token[k, 1 - take]] > 0.0
-        least, more = inf, inf
-        for other in range(gas.start[i], gas.start[i + 1]):
-            j = gas.around[other]
-            give = 1 if graph.token[j, 0] == i else 0
-            if j == k or edge[j, give] == OUT:
-                continue
-            lacks = 0.0 if edge[j, give] == IN else max(whole[j, give] - earned[j, give], 0.0)
-            if lacks >= (more if takers == 1 else least):
-                continue
-            lost = earned[j, give] + earned[k, take]
-            lost -= _together(graph, x, j, give, k, take, lost)
-            if end or approval[graph.token[j, give]] > 0.0:
-                lost *= 0.5
-            least = min(least, lacks + lost)
-            more = min(more, lacks + lost + min(still, second if j == first else lack))
-        if takers == 1:
-            least = more
-        elif not decided:
-            least += rest / takers
-        if is_in:
-            sure += least
+        least, second, payer = _payers(graph, gas, approval, i, at, lacks, earned, x)
+        if decided:
+            losses[k, take] = max(least - rest, 0.0)
+        elif takers > 1:
+            losses[k, take] = least + min(still, lack) / takers
         else:
-            losses[k, take] = least
+            losses[k, take] = least + still
+            for other in range(pools):
+                apart = second if other == payer else least
+                losses[k, take] = min(losses[k, take], lacks[other] + apart)
     return sure
+
+
+@inner
+def _payers(
+    graph: Graph,
+    gas: Gas,
+    approval: Floats,
+    i: int,
+    at: int,
+    lacks: Floats,
+    earned: Floats,
+    x: Floats,
+) -> tuple[float, float, int]:
+    """What is lost at least where the pool ``at`` takes asset ``i`` from another pool.
+
+    Also by the second best to pay it, and which is the best, -1 for none. What both earn less
+    counts half where it may be counted again at the other token of one of them.
+    """
+    start = gas.start[i]
+    k = gas.around[start + at]
+    take = 0 if graph.token[k, 0] == i else 1
+    end = approval[graph.token[k, 1 - take]] > 0.0
+    least, second, payer = inf, inf, -1
+    for other in range(lacks.size):
+        if other == at or lacks[other] >= second:
+            continue
+        j = gas.around[start + other]
+        give = 1 if graph.token[j, 0] == i else 0
+        lost = earned[j, give] + earned[k, take]
+        lost -= _together(graph, x, j, give, k, take, lost)
+        if end or approval[graph.token[j, give]] > 0.0:
+            lost *= 0.5
+        lost += lacks[other]
+        if lost < least:
+            least, second, payer = lost, least, other
+        elif lost < second:
+            second = lost
+    return least, second, payer
 
 
 @inner
