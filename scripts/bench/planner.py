@@ -116,6 +116,7 @@ def with_gas() -> Iterator[Figure]:
         yield Figure(name + "_longest", round(max(taken) * scale, 3), unit, longest)
         yield Figure(name + "_gap", round(median(gaps), 4), "bp of traded", 1.0)
         yield Figure(name + "_gap_widest", round(max(gaps), 4), "bp of traded", 1.0)
+        yield Figure(name + "_gap_above_1", sum(gap > 1 for gap in gaps), f"of {count}", 0)
         yield Figure(name + "_verify", round(median(checked) * 1e3, 1), "ms", None)
 
 
