@@ -289,6 +289,9 @@ def test_the_plan_is_as_good_as_the_best_of_all(seed: int) -> None:
     assert short <= CENT
     # What better plans lack in the wallet is cut to what is there: worth more than without.
     assert best.stuck or short >= -CENT // 10
+    # As the search has it: what is stated is never below the plan itself.
+    proved = max(planned.answer.bound, planned.answer.hold) * made.nav_e8
+    assert proved >= planned.realised_e8 + short - CENT
 
 
 def test_the_best_of_all_feed_pools_in_every_manner() -> None:

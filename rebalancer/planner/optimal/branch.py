@@ -46,7 +46,7 @@ _ROOT_TRIES, _NODE_TRIES = 200, 2
 #: How many changes of who feeds whom are tried of the best support, how many such plans are kept,
 #: and how far the prices of a node are moved to those of pools that are joined.
 _FED_TRIES, _MOST_FED, _PARTS = 6, 4, (1.0, 0.5, 0.25)
-#: The part of the time that is kept to prove what was found and to make integers of it.
+#: The part of the time that is kept to make integers of what was found.
 _KEPT = 0.2
 
 
